@@ -1,0 +1,72 @@
+/**
+ * The cluster state: one versioned value in the coordinator, changed only by compare-and-set against the version read.
+ * Everything here is plain data (it travels as JSON).
+ */
+import type { Epoch, NodeId, ShardId } from '../base/ids.ts'
+
+export type MemberStatus = 'joining' | 'alive' | 'leaving' | 'dead'
+
+export interface ShardRecord {
+  readonly id: ShardId
+  /** host:port of the shard's data and peer services. */
+  readonly address: string
+}
+
+export interface Member {
+  readonly name: string
+  readonly id: NodeId
+  readonly pid: number
+  readonly status: MemberStatus
+  readonly zone: string
+  /** Release of the software. */
+  readonly version: string
+  /** host:port of the control service. */
+  readonly address: string
+  /** host:port of health and metrics. */
+  readonly http: string
+  readonly shards: readonly ShardRecord[]
+  readonly startedAtMs: number
+}
+
+/** One shard of one node, by incarnation. */
+export interface Replica {
+  readonly node: NodeId
+  readonly shard: ShardId
+}
+
+export interface PartitionRecord {
+  readonly epoch: Epoch
+  /** undefined: lost, no replica is left; refuses to serve until its data is given up. */
+  readonly primary: Replica | undefined
+  readonly backups: readonly Replica[]
+  readonly inSync: readonly Replica[]
+}
+
+export interface ClusterState {
+  readonly cluster: string
+  readonly partitionCount: number
+  /** Name of the leader node. */
+  readonly leader: string | undefined
+  /** In order of joining; dead members stay until their partitions are given up or their name returns. */
+  readonly members: readonly Member[]
+  /** One per partition, in order; empty until the cluster has formed. */
+  readonly partitions: readonly PartitionRecord[]
+}
+
+/** A cluster state with the coordinator's version of it. */
+export interface ClusterView {
+  readonly version: number
+  readonly state: ClusterState
+}
+
+/** Keys in the coordinator. */
+export const coordinatorKeys = {
+  cluster: 'cluster',
+  session: (nodeName: string): string => `sessions/${nodeName}`,
+  map: (name: string): string => `maps/${name}`,
+  mapPrefix: 'maps/',
+  job: (name: string): string => `jobs/${name}`,
+  jobPrefix: 'jobs/',
+  functions: (file: string): string => `functions/${file}`,
+  functionsPrefix: 'functions/',
+} as const

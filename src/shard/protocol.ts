@@ -1,0 +1,126 @@
+/**
+ * Messages between a node's control thread and its shard workers. Plain data (structured clone); requests carry an id and are
+ * answered by `answer`.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import type { ErrorCode } from '../base/errors.ts'
+import type { NodeId, ShardId } from '../base/ids.ts'
+import type { MapDefinition } from '../grid/map-definition.ts'
+import type { KeyCodec } from '../keys/key-codec.ts'
+import type { ClusterView } from '../membership/cluster-state.ts'
+import type { Assignment, ShardProgress } from '../streaming/assignment.ts'
+
+export interface ShardLimits {
+  /** The store's memory on this shard; writes that grow it are refused at this with RESOURCE_EXHAUSTED. */
+  readonly memoryMaxBytes: number
+  readonly valueMaxBytes: number
+  /** Operations taken and not yet answered, over all clients, above which new ones are refused with RESOURCE_EXHAUSTED. */
+  readonly queuedOperationsMax: number
+  /** Largest message on the wire, both directions. */
+  readonly messageMaxBytes: number
+  readonly sliceMaxMs: number
+  readonly userCodeTimeLimitMs: number
+}
+
+/** workerData of a shard. */
+export interface ShardStart {
+  readonly node: NodeId
+  readonly nodeName: string
+  readonly index: number
+  readonly id: ShardId
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  readonly limits: ShardLimits
+  readonly autoCreateMaps: boolean
+  readonly logLevel: string
+  /** Call numbers of user code, shared with the control thread's watchdog; see shard/user-code. */
+  readonly callCell: SharedArrayBuffer
+}
+
+export interface Bundle {
+  readonly hash: string
+  readonly code: Uint8Array
+  readonly sourceMap: Uint8Array
+}
+
+/** Control thread to shard, one way. */
+export type ShardCommand =
+  | { readonly kind: 'view'; readonly view: ClusterView }
+  | { readonly kind: 'maps'; readonly definitions: readonly MapDefinition[] }
+  /** A direct channel to another shard of this node. */
+  | { readonly kind: 'threadLink'; readonly peer: ShardId; readonly port: MessagePort }
+
+/** Control thread to shard, answered. */
+export type ShardRequest =
+  | { readonly kind: 'loadFunctions'; readonly file: string; readonly bundle: Bundle }
+  /** Reads or writes a system map, wherever its key lives. Values are raw bytes. */
+  | { readonly kind: 'systemGet'; readonly map: string; readonly key: string }
+  | { readonly kind: 'systemSet'; readonly map: string; readonly key: string; readonly value: Uint8Array }
+  | { readonly kind: 'systemDelete'; readonly map: string; readonly key: string }
+  /** Evaluates a job file and answers its graph, without running it. */
+  | { readonly kind: 'describeJob'; readonly bundle: Bundle; readonly argsJson: string }
+  | { readonly kind: 'startJob'; readonly job: string; readonly attempt: number; readonly bundle: Bundle; readonly argsJson: string; readonly assignment: Assignment }
+  | { readonly kind: 'runJob'; readonly job: string; readonly attempt: number }
+  | { readonly kind: 'stopJob'; readonly job: string; readonly attempt: number }
+  | { readonly kind: 'jobProgress'; readonly job: string; readonly attempt: number }
+  | { readonly kind: 'stats' }
+  /** Takes no new work, answers what is under way (for at most graceMs), closes its port. */
+  | { readonly kind: 'stop'; readonly graceMs: number }
+
+export interface ShardAnswers {
+  loadFunctions: { readonly names: readonly string[] }
+  systemGet: { readonly value: Uint8Array | undefined }
+  systemSet: null
+  systemDelete: null
+  describeJob: { readonly name: string; readonly graphJson: string; readonly graphHash: string }
+  startJob: { readonly graphHash: string }
+  runJob: null
+  stopJob: null
+  jobProgress: ShardProgress
+  stats: ShardStatsReport
+  stop: null
+}
+
+export interface MapStatsReport {
+  readonly name: string
+  readonly entries: number
+  readonly bytes: number
+  readonly evicted: number
+  readonly expired: number
+}
+
+export interface ShardStatsReport {
+  readonly entries: number
+  readonly bytes: number
+  readonly maps: readonly MapStatsReport[]
+  readonly operations: number
+  readonly refused: number
+  readonly connections: number
+  readonly quarantinedFunctions: readonly string[]
+}
+
+export interface Failure {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly functionStack?: string
+}
+
+export type ToShard =
+  | { readonly type: 'command'; readonly command: ShardCommand }
+  | { readonly type: 'request'; readonly id: number; readonly request: ShardRequest }
+  /** Answer to a ShardAsk. */
+  | { readonly type: 'reply'; readonly id: number; readonly value: MapDefinition | undefined; readonly failure?: Failure }
+
+/** Shard to control thread, answered with `reply`: the map's definition, created if it is not there and may be. */
+export interface EnsureMap {
+  readonly name: string
+  readonly keySpace: string
+  readonly keyCodec: KeyCodec
+}
+
+export type FromShard =
+  | { readonly type: 'ready'; readonly port: number }
+  | { readonly type: 'answer'; readonly id: number; readonly value: unknown; readonly failure?: Failure }
+  | { readonly type: 'ensureMap'; readonly id: number; readonly ask: EnsureMap }
+  | { readonly type: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }

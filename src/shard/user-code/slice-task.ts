@@ -1,0 +1,20 @@
+/** One piece of work that enters user code: an invoke, a job's batch. See protocols.md section 8. */
+export interface SliceTask {
+  /** Who is judged: a function's name, or `job/stage`. After three stops it is quarantined. */
+  readonly label: string
+  /** Runs user code and keeps its outcome aside. Must not change core state: it can be cut off at any point. */
+  run(): void
+  /** `run` has returned: core state may change now. */
+  finish(): void
+  /** `run` has thrown. */
+  failed(thrown: unknown): void
+  /** `run` was cut off because it ran for too long, or its label is quarantined. */
+  stopped(message: string): void
+}
+
+/** Runs tasks in order, in slices that a message of the shard's own MessagePort starts. */
+export interface Slices {
+  schedule(task: SliceTask): void
+  /** Tasks scheduled and not yet finished. */
+  readonly backlog: number
+}
