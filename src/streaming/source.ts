@@ -1,0 +1,45 @@
+/**
+ * The contract between a source stage and the connector that reads for it. The connector turns bytes into plain records;
+ * schemas, event time and everything else that is user code run in the stage.
+ */
+import type { Split } from './assignment.ts'
+
+/** The options of a source as plain data, as the builder wrote them. */
+export type SourceOptions = Readonly<Record<string, string | number | boolean | readonly string[]>>
+
+export interface SourceConnector {
+  readonly kind: string
+  /** Checks the options against reality (files exist) and lists the splits, in a stable order. Runs once, at submit; rejects with a NearstateError. */
+  listSplits(options: SourceOptions): Promise<readonly Split[]>
+  open(options: SourceOptions, split: Split, listener: SplitListener): SplitReader
+}
+
+export interface SplitListener {
+  /** There may be something to take after take() returned undefined. */
+  onReady(): void
+}
+
+/** Reads one split. Buffers a bounded amount ahead and stops reading there. */
+export interface SplitReader {
+  /** The next records; undefined: none yet; 'end': the split is finished. Throws NearstateError when the split cannot be read on. */
+  take(): SourceBatch | 'end' | undefined
+  /** Releases everything; nothing is called afterwards. */
+  close(): void
+}
+
+export interface SourceBatch {
+  /** Where the records come from, for people: a path. */
+  readonly origin: string
+  readonly records: readonly unknown[]
+  /** Line number (from 1) of each record's first line. */
+  readonly lines: readonly number[]
+  readonly rejected: readonly RejectedRecord[]
+}
+
+/** A record that is broken before any schema sees it. */
+export interface RejectedRecord {
+  readonly line: number
+  readonly reason: string
+  /** The record's text, cut at 1 KiB. */
+  readonly raw: string
+}
