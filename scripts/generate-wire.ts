@@ -31,13 +31,28 @@ const options = [
 
 const bin = (name: string): string => join(root, 'node_modules/.bin', name)
 if (!checking) rmSync(committed, { recursive: true, force: true })
-execFileSync(bin('buf'), ['generate', join(root, 'proto'), '--output', output, '--template', JSON.stringify({
-  version: 'v2',
-  plugins: [{ local: bin('protoc-gen-ts_proto'), out: '.', opt: options }],
-})], { stdio: 'inherit', cwd: root })
+execFileSync(
+  bin('buf'),
+  [
+    'generate',
+    join(root, 'proto'),
+    '--output',
+    output,
+    '--template',
+    JSON.stringify({
+      version: 'v2',
+      plugins: [{ local: bin('protoc-gen-ts_proto'), out: '.', opt: options }],
+    }),
+  ],
+  { stdio: 'inherit', cwd: root },
+)
 
 const filesIn = (folder: string): Map<string, string> =>
-  new Map(readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(f => f.endsWith('.ts')).map(f => [f, readFileSync(join(folder, f), 'utf8')]))
+  new Map(
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter(f => f.endsWith('.ts'))
+      .map(f => [f, readFileSync(join(folder, f), 'utf8')]),
+  )
 
 if (checking) {
   const fresh = filesIn(output)

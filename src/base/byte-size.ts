@@ -6,7 +6,8 @@ const unitBytes: Readonly<Record<string, number>> = { '': 1, b: 1, kb: 1024, mb:
 export function parseByteSize(text: string | number, what = 'size'): number {
   const match = /^(\d+(?:\.\d+)?)\s*(b|kb|mb|gb)?$/i.exec(String(text))
   const bytes = match === null ? Number.NaN : Math.round(Number(match[1]) * (unitBytes[(match[2] ?? '').toLowerCase()] ?? Number.NaN))
-  if (!Number.isSafeInteger(bytes)) throw invalidArgument(`Cannot read ${what} "${text}": a number and one of b, kb, mb, gb is wanted, such as "512mb"`)
+  if (!Number.isSafeInteger(bytes))
+    throw invalidArgument(`Cannot read ${what} "${text}": a number and one of b, kb, mb, gb is wanted, such as "512mb"`)
   return bytes
 }
 

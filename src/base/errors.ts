@@ -14,13 +14,21 @@ interface CodeRow {
 
 const table = {
   NOT_FOUND: { grpcStatus: 5, retryable: false, meaning: 'What the call names (map, job, function, node) does not exist.' },
-  INVALID_ARGUMENT: { grpcStatus: 3, retryable: false, meaning: 'The call itself is wrong; the message names the value, the limit and the remedy.' },
+  INVALID_ARGUMENT: {
+    grpcStatus: 3,
+    retryable: false,
+    meaning: 'The call itself is wrong; the message names the value, the limit and the remedy.',
+  },
   CONFLICT: { grpcStatus: 10, retryable: false, meaning: 'The entry is not there with the expected version.' },
   ALREADY_EXISTS: { grpcStatus: 6, retryable: false, meaning: 'A map or job of that name exists with another definition.' },
   UNAUTHENTICATED: { grpcStatus: 16, retryable: false, meaning: 'The caller did not say who it is.' },
   PERMISSION_DENIED: { grpcStatus: 7, retryable: false, meaning: 'The caller may not do this.' },
   NOT_ENOUGH_REPLICAS: { grpcStatus: 9, retryable: true, meaning: 'Fewer in-sync copies than minInSync; nothing was written.' },
-  PARTITION_LOST: { grpcStatus: 15, retryable: false, meaning: 'All copies of the partition are gone; it refuses to serve until an operator gives its data up.' },
+  PARTITION_LOST: {
+    grpcStatus: 15,
+    retryable: false,
+    meaning: 'All copies of the partition are gone; it refuses to serve until an operator gives its data up.',
+  },
   RESOURCE_EXHAUSTED: { grpcStatus: 8, retryable: true, meaning: 'A limit (memory, queue, in-flight) is reached; nothing was done.' },
   DEADLINE_EXCEEDED: { grpcStatus: 4, retryable: true, meaning: 'The time-out passed; the call had no effect.' },
   OUTCOME_UNKNOWN: { grpcStatus: 2, retryable: false, meaning: 'A write was sent and not answered; it may or may not have happened.' },

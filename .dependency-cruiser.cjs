@@ -1,0 +1,86 @@
+// Import boundaries: the table "Folders" of the architecture, as rules. Checked by scripts/check.ts, which also fails on 0 modules.
+const cores = ['partitioning', 'storage', 'membership', 'grid', 'streaming']
+const adapters = ['telemetry', 'transport', 'coordinator', 'connectors', 'bundling']
+
+/** folder -> folders it may import, besides itself and base */
+const mayImport = {
+  base: [],
+  config: [],
+  keys: [],
+  partitioning: ['keys'],
+  storage: ['keys'],
+  membership: ['partitioning'],
+  grid: ['storage', 'keys'],
+  streaming: ['keys'],
+  wire: ['keys'],
+  telemetry: ['config'],
+  transport: ['wire'],
+  coordinator: ['membership', 'wire', 'transport'],
+  connectors: ['streaming', 'wire'],
+  bundling: [],
+  shard: [...cores, 'keys', 'wire', ...adapters],
+  node: ['shard', ...cores, 'keys', 'wire', ...adapters, 'config'],
+  client: ['keys', 'wire', 'transport', 'bundling'],
+  cli: ['client', 'node', 'config', 'bundling', 'keys'],
+  entry: ['.*'],
+}
+
+/** library -> the one folder that imports it */
+const doors = {
+  '@grpc/': 'transport',
+  '@bufbuild/protobuf': 'wire',
+  msgpackr: 'wire',
+  hashring: 'partitioning',
+  pino: 'telemetry',
+  'prom-client': 'telemetry',
+  zod: 'config',
+  yaml: 'config',
+  esbuild: 'bundling',
+  '@jridgewell/trace-mapping': 'bundling',
+  commander: 'cli',
+  'cli-table3': 'cli',
+}
+
+const folderRules = Object.entries(mayImport).map(([folder, allowed]) => ({
+  name: `${folder}-imports`,
+  comment: `src/${folder} imports base${allowed.length > 0 ? `, ${allowed.join(', ')}` : ''} and nothing else of src`,
+  severity: 'error',
+  from: { path: `^src/${folder}/` },
+  to: { path: '^src/', pathNot: `^src/(${[folder, 'base', ...allowed].join('|')})/` },
+}))
+
+module.exports = {
+  forbidden: [
+    ...folderRules,
+    {
+      name: 'known-folder',
+      comment: 'every folder of src has a row in the architecture',
+      severity: 'error',
+      from: { path: '^src/', pathNot: `^src/(${Object.keys(mayImport).join('|')})/` },
+      to: {},
+    },
+    ...Object.entries(doors).map(([library, folder]) => ({
+      name: `one-door-${library.replace(/\W/g, '')}`,
+      comment: `${library} is imported in src/${folder} only`,
+      severity: 'error',
+      from: { path: '^src/', pathNot: `^src/${folder}/` },
+      to: { path: `^node_modules/${library}` },
+    })),
+    {
+      name: 'cores-are-pure',
+      comment: 'cores import nothing of Node: time, randomness and messages are inputs',
+      severity: 'error',
+      from: { path: `^src/(base|keys|${cores.join('|')})/` },
+      to: { dependencyTypes: ['core'] },
+    },
+    { name: 'no-cycles', severity: 'error', from: { path: '^src/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true, pathNot: '^nearstate' } },
+    { name: 'no-dev-dependencies', severity: 'error', from: { path: '^src/' }, to: { dependencyTypes: ['npm-dev', 'npm-no-pkg'] } },
+  ],
+  options: {
+    doNotFollow: { path: ['node_modules', '^src/wire/generated'] },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'], extensions: ['.ts', '.js', '.d.ts'] },
+  },
+}
