@@ -4,7 +4,16 @@
  */
 import type { ShardId } from '../base/ids.ts'
 import type {
-  DeleteRequest, DeleteResponse, GetRequest, GetResponse, InvokeRequest, InvokeResponse, OperationBatch, ResultBatch, SetRequest, SetResponse,
+  DeleteRequest,
+  DeleteResponse,
+  GetRequest,
+  GetResponse,
+  InvokeRequest,
+  InvokeResponse,
+  OperationBatch,
+  ResultBatch,
+  SetRequest,
+  SetResponse,
 } from '../wire/generated/nearstate/v1/data.ts'
 
 /** One client's pipe, seen from the shard. */
@@ -21,6 +30,8 @@ export interface PipeClient {
 /** The shard's side of one pipe. */
 export interface PipeHandler {
   handleBatch(batch: OperationBatch): void
+  /** A send to this client returned false before; it has drained. Until then the shard executes nothing more for it. */
+  drained(): void
   /** The client is gone; nothing may be sent any more. */
   closed(): void
 }

@@ -33,7 +33,7 @@ export const OperationKind = {
   SIZE: 10,
   /** CLEAR - options: partition */
   CLEAR: 11,
-  /** INVOKE_ALL - options: partition, function; carries arguments; result: value = ScanPage of key -> result */
+  /** INVOKE_ALL - options: partition, function, cursor; carries arguments; result: value = ScanPage of */
   INVOKE_ALL: 12,
   UNRECOGNIZED: -1,
 } as const;
@@ -149,6 +149,8 @@ export interface OperationOptions {
   keysOnly: boolean;
   /** Number of the upload that holds the value; 0: inline. */
   upload: number;
+  /** SET: the answer carries a detail with the version written. */
+  withVersion: boolean;
 }
 
 export interface Chunk {
@@ -591,6 +593,7 @@ function createBaseOperationOptions(): OperationOptions {
     prefix: Buffer.alloc(0),
     keysOnly: false,
     upload: 0,
+    withVersion: false,
   };
 }
 
@@ -637,6 +640,9 @@ export const OperationOptions: MessageFns<OperationOptions> = {
     }
     if (message.upload !== 0) {
       writer.uint32(88).uint32(message.upload);
+    }
+    if (message.withVersion !== false) {
+      writer.uint32(96).bool(message.withVersion);
     }
     return writer;
   },
@@ -740,6 +746,14 @@ export const OperationOptions: MessageFns<OperationOptions> = {
             }
 
             message.upload = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.withVersion = reader.bool();
             continue;
           }
         }
