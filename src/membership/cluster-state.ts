@@ -63,8 +63,11 @@ export interface ClusterView {
 export const coordinatorKeys = {
   cluster: 'cluster',
   session: (nodeName: string): string => `sessions/${nodeName}`,
+  sessionPrefix: 'sessions/',
   map: (name: string): string => `maps/${name}`,
   mapPrefix: 'maps/',
+  /** The last map id given. */
+  mapIdCounter: 'counters/map-id',
   job: (name: string): string => `jobs/${name}`,
   jobPrefix: 'jobs/',
   functions: (file: string): string => `functions/${file}`,

@@ -39,6 +39,14 @@ export interface LoadFunctionsResponse {
   names: string[];
 }
 
+export interface DropMapRequest {
+  name: string;
+  id: number;
+}
+
+export interface DropMapResponse {
+}
+
 export interface StartJobRequest {
   job: string;
   attempt: number;
@@ -304,6 +312,98 @@ export const LoadFunctionsResponse: MessageFns<LoadFunctionsResponse> = {
             message.names.push(reader.string());
             continue;
           }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDropMapRequest(): DropMapRequest {
+  return { name: "", id: 0 };
+}
+
+export const DropMapRequest: MessageFns<DropMapRequest> = {
+  encode(message: DropMapRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.id !== 0) {
+      writer.uint32(16).uint32(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropMapRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropMapRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDropMapResponse(): DropMapResponse {
+  return {};
+}
+
+export const DropMapResponse: MessageFns<DropMapResponse> = {
+  encode(_: DropMapResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropMapResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropMapResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -621,6 +721,15 @@ export const ControlDefinition = {
       requestType: LoadFunctionsRequest as typeof LoadFunctionsRequest,
       requestStream: false,
       responseType: LoadFunctionsResponse as typeof LoadFunctionsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Forgets a destroyed map; answers when no shard of the node holds any of its entries. */
+    dropMap: {
+      name: "DropMap",
+      requestType: DropMapRequest as typeof DropMapRequest,
+      requestStream: false,
+      responseType: DropMapResponse as typeof DropMapResponse,
       responseStream: false,
       options: {},
     },

@@ -1,0 +1,167 @@
+/**
+ * Which maps there are: definitions in the coordinator, one value per map, and this node's copy of them for its shards.
+ *
+ * Owns: creation and removal of definitions. Does not: entries (shards).
+ * Invariants: an id is never used again, also not for a map of the same name (a counter in the coordinator only grows; an id
+ * taken for a creation that failed is lost). A name has one definition; who creates it twice with the same definition gets it.
+ */
+import { NearstateError, invalidArgument } from '../base/errors.ts'
+import type { MapId } from '../base/ids.ts'
+import { type Eviction, type MapDefinition, systemMapPrefix } from '../grid/map-definition.ts'
+import { formatKeyCodec } from '../keys/key-codec.ts'
+import { coordinatorKeys } from '../membership/cluster-state.ts'
+import type { Coordinator } from '../membership/coordinator-port.ts'
+import type { EnsureMap } from '../shard/protocol.ts'
+import { decodeJson, encodeJson, updateJson, WatchedTable } from './watched-table.ts'
+
+const nameBytesMax = 255
+const evictions: readonly string[] = ['none', 'lru', 'lfu'] satisfies Eviction[]
+
+/** What a creator says of a map. */
+export type MapSettings = Omit<MapDefinition, 'id' | 'createdAtMs'>
+
+export interface MapRegistryOptions {
+  readonly coordinator: Coordinator
+  readonly wallTimeMs: () => number
+  /** The copy has changed: all definitions, without those dropped. */
+  readonly onChange: (definitions: readonly MapDefinition[]) => void
+}
+
+export class MapRegistry {
+  readonly #options: MapRegistryOptions
+  readonly #table: WatchedTable<MapDefinition>
+  /** Dropped here by order, until the watch has told the same: name -> id. */
+  readonly #dropped = new Map<string, MapId>()
+
+  constructor(options: MapRegistryOptions) {
+    this.#options = options
+    this.#table = new WatchedTable(options.coordinator, coordinatorKeys.mapPrefix, name => this.#changed(name))
+  }
+
+  get caughtUp(): Promise<void> {
+    return this.#table.caughtUp
+  }
+
+  get definitions(): readonly MapDefinition[] {
+    return [...this.#table.values()].filter(definition => !this.#isDropped(definition))
+  }
+
+  /** Definitions as the coordinator has them now, ordered by name, without the system's own. */
+  async list(): Promise<readonly MapDefinition[]> {
+    const values = await this.#options.coordinator.list(coordinatorKeys.mapPrefix)
+    return values
+      .map(value => decodeJson<MapDefinition>(value.value))
+      .filter(definition => !definition.name.startsWith(systemMapPrefix))
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Creates a map; the same definition again answers the one that is there, another one is ALREADY_EXISTS. */
+  async create(settings: MapSettings): Promise<MapDefinition> {
+    checkSettings(settings)
+    const definition = await this.#createOrRead(settings)
+    const difference = differenceOf(settings, definition)
+    if (difference !== undefined) {
+      throw new NearstateError('ALREADY_EXISTS', `Cannot create map "${settings.name}": it exists with ${difference}; destroy it first`)
+    }
+    return definition
+  }
+
+  /** The map that a write needs, created with defaults if it is not there. System maps may be ensured by the shards only. */
+  async ensure(ask: EnsureMap): Promise<MapDefinition> {
+    const known = this.#table.get(ask.name)
+    const settings = { ...ask, ttlMs: 0, maxIdleMs: 0, maxBytes: 0, eviction: 'none' as const }
+    if (!ask.name.startsWith(systemMapPrefix)) checkSettings(settings)
+    const definition = known !== undefined && !this.#isDropped(known) ? known : await this.#createOrRead(settings)
+    if (definition.keySpace !== ask.keySpace || formatKeyCodec(definition.keyCodec) !== formatKeyCodec(ask.keyCodec)) {
+      throw invalidArgument(
+        `Cannot open map "${ask.name}" with key space "${ask.keySpace}" (${formatKeyCodec(ask.keyCodec)}): its key space is "${definition.keySpace}" (${formatKeyCodec(definition.keyCodec)})`,
+      )
+    }
+    return definition
+  }
+
+  /** Removes the definition and answers it. Entries go when the shards learn of it: see drop. */
+  async remove(name: string): Promise<MapDefinition> {
+    checkName(name)
+    for (;;) {
+      const stored = await this.#options.coordinator.read(coordinatorKeys.map(name))
+      if (stored === undefined) throw new NearstateError('NOT_FOUND', `Cannot destroy map "${name}": there is no such map`)
+      const outcome = await this.#options.coordinator.compareAndSet(coordinatorKeys.map(name), stored.version, undefined)
+      if (outcome.kind === 'done') return decodeJson<MapDefinition>(stored.value)
+    }
+  }
+
+  /** Takes a removed map out of this node's copy at once, without waiting for the watch. */
+  drop(name: string, id: MapId): void {
+    this.#dropped.set(name, id)
+    this.#options.onChange(this.definitions)
+  }
+
+  stop(): void {
+    this.#table.stop()
+  }
+
+  #changed(name: string): void {
+    const dropped = this.#dropped.get(name)
+    if (dropped !== undefined && this.#table.get(name)?.id !== dropped) this.#dropped.delete(name)
+    this.#options.onChange(this.definitions)
+  }
+
+  #isDropped(definition: MapDefinition): boolean {
+    return this.#dropped.get(definition.name) === definition.id
+  }
+
+  async #createOrRead(settings: MapSettings): Promise<MapDefinition> {
+    const { coordinator, wallTimeMs } = this.#options
+    const key = coordinatorKeys.map(settings.name)
+    for (;;) {
+      const stored = await coordinator.read(key)
+      if (stored !== undefined) return decodeJson<MapDefinition>(stored.value)
+      const id = await this.#nextId()
+      const definition: MapDefinition = { ...settings, id, createdAtMs: wallTimeMs() }
+      const outcome = await coordinator.compareAndSet(key, 0, encodeJson(definition))
+      if (outcome.kind === 'done') return definition
+    }
+  }
+
+  async #nextId(): Promise<MapId> {
+    const id = await updateJson<number>(this.#options.coordinator, coordinatorKeys.mapIdCounter, last => (last ?? 0) + 1)
+    return id as MapId
+  }
+}
+
+function checkName(name: string): void {
+  if (name.length === 0 || Buffer.byteLength(name) > nameBytesMax || /[\u0000-\u001f/]/.test(name)) {
+    throw invalidArgument(
+      `Cannot use map name ${JSON.stringify(name)}: 1 to ${nameBytesMax} bytes without "/" and control characters are wanted`,
+    )
+  }
+  if (name.startsWith(systemMapPrefix))
+    throw invalidArgument(`Cannot use map name "${name}": names that begin with "${systemMapPrefix}" are the system's own`)
+}
+
+export function checkSettings(settings: MapSettings): void {
+  checkName(settings.name)
+  if (settings.keySpace.length === 0) throw invalidArgument(`Cannot create map "${settings.name}": its key space has no name`)
+  if (!evictions.includes(settings.eviction)) {
+    throw invalidArgument(
+      `Cannot create map "${settings.name}": eviction is "${settings.eviction}", one of ${evictions.join(', ')} is wanted`,
+    )
+  }
+  for (const field of ['ttlMs', 'maxIdleMs', 'maxBytes'] as const) {
+    if (!Number.isSafeInteger(settings[field]) || settings[field] < 0) {
+      throw invalidArgument(`Cannot create map "${settings.name}": ${field} is ${settings[field]}, a whole number from 0 is wanted`)
+    }
+  }
+  if (settings.eviction !== 'none' && settings.maxBytes === 0) {
+    throw invalidArgument(`Cannot create map "${settings.name}": eviction "${settings.eviction}" needs maxBytes above 0`)
+  }
+}
+
+function differenceOf(wanted: MapSettings, there: MapDefinition): string | undefined {
+  for (const field of ['keySpace', 'ttlMs', 'maxIdleMs', 'maxBytes', 'eviction'] as const) {
+    if (wanted[field] !== there[field]) return `${field} ${there[field]}, not ${wanted[field]}`
+  }
+  const codec = formatKeyCodec(there.keyCodec)
+  return codec === formatKeyCodec(wanted.keyCodec) ? undefined : `key codec ${codec}, not ${formatKeyCodec(wanted.keyCodec)}`
+}

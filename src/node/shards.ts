@@ -1,0 +1,102 @@
+/**
+ * The shards of this node: started together, linked pairwise by threads, told the same things.
+ *
+ * Owns: the handles. A shard that dies takes the node down: `onDeath` is called once and the node stops in an orderly way.
+ */
+import { MessageChannel } from 'node:worker_threads'
+import type { NodeId, ShardId } from '../base/ids.ts'
+import type { MapDefinition } from '../grid/map-definition.ts'
+import type { ShardRecord } from '../membership/cluster-state.ts'
+import type { EnsureMap, ShardAnswers, ShardCommand, ShardLimits, ShardRequest } from '../shard/protocol.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { ShardHandle } from './shard-handle.ts'
+
+export interface ShardsOptions {
+  readonly node: NodeId
+  readonly nodeName: string
+  readonly host: string
+  readonly count: number
+  /** Port of shard 0; 0: any free ports. */
+  readonly portBase: number
+  readonly limits: ShardLimits
+  readonly autoCreateMaps: boolean
+  readonly logLevel: string
+  readonly createId: () => ShardId
+  /** Memory that the watchdog and the shard's user code share. */
+  readonly createCallCell: () => SharedArrayBuffer
+  readonly ensureMap: (ask: EnsureMap) => Promise<MapDefinition>
+  readonly onDeath: (shard: number, reason: string) => void
+  readonly log: Logger
+}
+
+export class Shards {
+  readonly handles: readonly ShardHandle[]
+  readonly records: readonly ShardRecord[]
+
+  private constructor(handles: readonly ShardHandle[], records: readonly ShardRecord[]) {
+    this.handles = handles
+    this.records = records
+  }
+
+  /** Starts all workers and waits until each serves. When one cannot, the others are stopped and its error is thrown. */
+  static async start(options: ShardsOptions): Promise<Shards> {
+    const handles = Array.from({ length: options.count }, (_, index) => startShard(options, index))
+    try {
+      const ports = await Promise.all(handles.map(handle => handle.ready))
+      linkThreads(handles)
+      const records = handles.map((handle, i) => ({ id: handle.start.id, address: `${options.host}:${ports[i]}` }))
+      return new Shards(handles, records)
+    } catch (error) {
+      await Promise.all(handles.map(handle => handle.stop(0)))
+      throw error
+    }
+  }
+
+  broadcast(command: ShardCommand): void {
+    for (const handle of this.handles) handle.command(command)
+  }
+
+  /** The same request to every shard; answers in order of shards. */
+  requestAll<R extends ShardRequest>(request: R, timeoutMs?: number): Promise<ShardAnswers[R['kind']][]> {
+    return Promise.all(this.handles.map(handle => handle.request(request, timeoutMs)))
+  }
+
+  /** For work that any shard can do. */
+  get any(): ShardHandle {
+    return this.handles[0] as ShardHandle
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    await Promise.all(this.handles.map(handle => handle.stop(graceMs)))
+  }
+}
+
+function startShard(options: ShardsOptions, index: number): ShardHandle {
+  return new ShardHandle({
+    start: {
+      node: options.node,
+      nodeName: options.nodeName,
+      index,
+      id: options.createId(),
+      host: options.host,
+      port: options.portBase === 0 ? 0 : options.portBase + index,
+      limits: options.limits,
+      autoCreateMaps: options.autoCreateMaps,
+      logLevel: options.logLevel,
+      callCell: options.createCallCell(),
+    },
+    ensureMap: options.ensureMap,
+    onDeath: reason => options.onDeath(index, reason),
+    log: options.log,
+  })
+}
+
+function linkThreads(handles: readonly ShardHandle[]): void {
+  for (const [i, left] of handles.entries()) {
+    for (const right of handles.slice(i + 1)) {
+      const { port1, port2 } = new MessageChannel()
+      left.command({ kind: 'threadLink', peer: right.start.id, port: port1 }, [port1])
+      right.command({ kind: 'threadLink', peer: left.start.id, port: port2 }, [port2])
+    }
+  }
+}

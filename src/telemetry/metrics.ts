@@ -1,0 +1,115 @@
+/**
+ * Metrics for Prometheus. The only importer of prom-client. Figures are plain numbers elsewhere; a scrape collects them once
+ * and copies them in. Names and labels are documented in docs/reference/metrics.md: keep both in step.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+
+/** What a scrape collects from the node. */
+export interface NodeFigures {
+  readonly ready: boolean
+  readonly leader: boolean
+  readonly clusterVersion: number
+  /** Members by status. */
+  readonly members: Readonly<Record<string, number>>
+  readonly partitions: { readonly primary: number; readonly lost: number; readonly total: number }
+  readonly shards: readonly ShardFigures[]
+  /** Runs of user code that were stopped because they took too long. */
+  readonly userCodeStops: number
+  /** Jobs by status; only the leader knows them, elsewhere empty. */
+  readonly jobs: Readonly<Record<string, number>>
+}
+
+export interface ShardFigures {
+  readonly shard: number
+  readonly entries: number
+  readonly bytes: number
+  readonly operations: number
+  readonly refused: number
+  readonly connections: number
+  readonly quarantinedFunctions: number
+  readonly maps: readonly {
+    readonly name: string
+    readonly entries: number
+    readonly bytes: number
+    readonly evicted: number
+    readonly expired: number
+  }[]
+}
+
+export interface Metrics {
+  readonly contentType: string
+  /** The text of one scrape. */
+  scrape(): Promise<string>
+  /** Stops what the process metrics hold on to. */
+  close(): void
+}
+
+export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const gauge = (name: string, help: string, labels: readonly string[] = []): Gauge =>
+    new Gauge({ name: `nearstate_${name}`, help, labelNames: [...labels], registers: [registry] })
+  const counter = (name: string, help: string, labels: readonly string[]): Counter =>
+    new Counter({ name: `nearstate_${name}`, help, labelNames: [...labels], registers: [registry] })
+
+  const ready = gauge('ready', 'The node has joined and serves: 1 or 0.')
+  const leader = gauge('leader', 'The node is the leader: 1 or 0.')
+  const version = gauge('cluster_version', 'Version of the cluster state that the node knows.')
+  const members = gauge('members', 'Members of the cluster.', ['status'])
+  const partitions = gauge('partitions', 'Partitions: all, those this node is primary of, those that are lost.', ['state'])
+  const entries = gauge('entries', 'Entries held.', ['shard'])
+  const bytes = gauge('store_bytes', 'Bytes held by the store, slack included.', ['shard'])
+  const connections = gauge('connections', 'Open client pipes.', ['shard'])
+  const quarantined = gauge('quarantined_functions', 'Functions that were stopped three times and do not run until deployed again.', [
+    'shard',
+  ])
+  const operations = counter('operations_total', 'Operations answered.', ['shard'])
+  const refused = counter('operations_refused_total', 'Operations refused before any work because a limit was reached.', ['shard'])
+  const mapEntries = gauge('map_entries', 'Entries of a map.', ['shard', 'map'])
+  const mapBytes = gauge('map_bytes', 'Bytes of keys and values of a map.', ['shard', 'map'])
+  const mapEvicted = counter('map_evicted_total', 'Entries removed to stay under maxBytes.', ['shard', 'map'])
+  const mapExpired = counter('map_expired_total', 'Entries removed because their time was over.', ['shard', 'map'])
+  const stops = counter('user_code_stops_total', 'Runs of user code stopped at userCodeTimeLimit.', [])
+  const jobs = gauge('jobs', 'Jobs; on the leader only.', ['status'])
+
+  const setShard = (figures: ShardFigures): void => {
+    const shard = String(figures.shard)
+    entries.set({ shard }, figures.entries)
+    bytes.set({ shard }, figures.bytes)
+    connections.set({ shard }, figures.connections)
+    quarantined.set({ shard }, figures.quarantinedFunctions)
+    operations.inc({ shard }, figures.operations)
+    refused.inc({ shard }, figures.refused)
+    for (const map of figures.maps) {
+      const labels = { shard, map: map.name }
+      mapEntries.set(labels, map.entries)
+      mapBytes.set(labels, map.bytes)
+      mapEvicted.inc(labels, map.evicted)
+      mapExpired.inc(labels, map.expired)
+    }
+  }
+
+  const setAll = (figures: NodeFigures): void => {
+    // Labels that are gone (a destroyed map, a dead member) must not linger; counters are set anew from the shards' own totals.
+    for (const metric of [members, partitions, entries, bytes, connections, quarantined, operations, refused, mapEntries, mapBytes])
+      metric.reset()
+    for (const metric of [mapEvicted, mapExpired, stops, jobs]) metric.reset()
+    ready.set(figures.ready ? 1 : 0)
+    leader.set(figures.leader ? 1 : 0)
+    version.set(figures.clusterVersion)
+    for (const [status, count] of Object.entries(figures.members)) members.set({ status }, count)
+    for (const [state, count] of Object.entries(figures.partitions)) partitions.set({ state }, count)
+    for (const shard of figures.shards) setShard(shard)
+    stops.inc(figures.userCodeStops)
+    for (const [status, count] of Object.entries(figures.jobs)) jobs.set({ status }, count)
+  }
+
+  return {
+    contentType: registry.contentType,
+    async scrape() {
+      setAll(await collect())
+      return registry.metrics()
+    },
+    close: () => registry.clear(),
+  }
+}
