@@ -1,0 +1,23 @@
+/**
+ * murmur2 as Kafka's default partitioner computes it (Austin Appleby's MurmurHash2, 32 bits, seed 0x9747b28c), over bytes[start, end).
+ * Returns a signed 32-bit number.
+ */
+const multiplier = 0x5bd1e995
+
+export function murmur2(bytes: Uint8Array, start = 0, end = bytes.length): number {
+  let hash = 0x9747b28c ^ (end - start)
+  let at = start
+  for (const lastWord = end - 3; at < lastWord; at += 4) {
+    let word =
+      (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)
+    word = Math.imul(word, multiplier)
+    word ^= word >>> 24
+    hash = Math.imul(hash, multiplier) ^ Math.imul(word, multiplier)
+  }
+  const left = end - at
+  if (left === 3) hash ^= (bytes[at + 2] as number) << 16
+  if (left >= 2) hash ^= (bytes[at + 1] as number) << 8
+  if (left >= 1) hash = Math.imul(hash ^ (bytes[at] as number), multiplier)
+  hash = Math.imul(hash ^ (hash >>> 13), multiplier)
+  return hash ^ (hash >>> 15)
+}
