@@ -1,0 +1,14 @@
+/** Bounds of the wire that both ends know without asking each other. */
+
+export const wireVersion = 1
+/** Values above this travel in chunks of this size. */
+export const chunkMaxBytes = 256 * 1024
+/** Operations in one batch; a larger one is a broken batch. */
+export const batchOperationsMax = 65_536
+/** A batch is closed when its keys and values pass this, so that every message stays far below the message limit. */
+export const batchTargetBytes = 1024 * 1024
+/** Largest message that either end takes, unless configured: a batch at its target plus one unchunked value and columns. */
+export const messageMaxBytesDefault = 8 * 1024 * 1024
+/** Values on their way in chunks, per stream: their number, and the sum of their declared sizes. */
+export const uploadsMax = 16
+export const uploadsMaxBytes = 64 * 1024 * 1024

@@ -1,0 +1,95 @@
+/**
+ * Values as bytes: MessagePack without records, so that any language can read what is stored and no schema travels beside it.
+ *
+ * What comes back equals what went in, as a copy that shares no memory with either side, with these exceptions:
+ * `-0` comes back as `0`; a `Map` as a plain object (write `[...map]` to keep its keys); an instance of a class as a plain
+ * object, or as what its `toJSON` returns; a hole in an array as `undefined`; a lone surrogate as U+FFFD; a property
+ * `__proto__` as `__proto_`. `undefined` within objects, `Date`, `Set`, `RegExp`, `Error` (name, message and cause),
+ * typed arrays, `Buffer` (MessagePack's own `bin`), `bigint` of any size and NaN survive.
+ * Functions, symbols, cycles and nesting deeper than 200 are refused with INVALID_ARGUMENT, and so are bytes that are no such value.
+ */
+import { Packr } from 'msgpackr'
+import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
+import { checkNesting, nestingMax } from './value-nesting.ts'
+
+// Modes of msgpackr's encoder: hand out its own buffer with `start` and `end`, and write over it the next time.
+const reuseBuffer = 512 | 1024
+const scratchKeptBytes = 1024 * 1024
+
+interface Scratch extends Buffer {
+  readonly start: number
+  readonly end: number
+}
+
+const packr = new Packr({
+  useRecords: false,
+  moreTypes: true,
+  copyBuffers: true,
+  structuredClone: false,
+  useBigIntExtension: true,
+  variableMapSize: true,
+  writeFunction: () => {
+    throw invalidArgument('a function cannot be stored')
+  },
+} as ConstructorParameters<typeof Packr>[0])
+const range = { start: 0, end: 0 }
+const freshScratch = (): void => packr.useBuffer(Buffer.allocUnsafeSlow(64 * 1024))
+freshScratch()
+
+/** The value's bytes, freshly allocated. */
+export function encodeValue(value: unknown): Buffer {
+  return withEncoded(value, (bytes, start, end) => Buffer.from(bytes.subarray(start, end)))
+}
+
+/**
+ * Encodes a value and hands the bytes over without copying them: they are valid only during the call of `use`, which must not encode.
+ */
+export function withEncoded<T>(value: unknown, use: (bytes: Buffer, start: number, end: number) => T): T {
+  let scratch: Scratch
+  try {
+    scratch = packr.pack(value, reuseBuffer) as Scratch
+  } catch (thrown) {
+    freshScratch()
+    throw refusal('encode', thrown)
+  }
+  const result = use(scratch, checked('encode', scratch, scratch.start, scratch.end), scratch.end)
+  if (scratch.length > scratchKeptBytes) freshScratch()
+  return result
+}
+
+/** The value that `bytes[start..end)` stands for; a copy. */
+export function decodeValue(bytes: Uint8Array, start = 0, end = bytes.length): unknown {
+  if (start >= end || end > bytes.length)
+    throw invalidArgument(`Cannot decode value: ${end - start} bytes from ${start} of ${bytes.length}`)
+  const head = bytes[start] as number
+  if (head === 0xc4 && end - start === 2 + (bytes[start + 1] as number)) return copyOf(bytes, start + 2, end)
+  checked('decode', bytes, start, end)
+  range.start = start
+  range.end = end
+  try {
+    return packr.unpack(bytes, range)
+  } catch (thrown) {
+    throw refusal('decode', thrown)
+  }
+}
+
+function copyOf(bytes: Uint8Array, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start)
+  copy.set(bytes.subarray(start, end))
+  return copy
+}
+
+// A value of up to nestingMax bytes cannot nest deeper than that; the check of larger ones touches heads only.
+function checked(action: string, bytes: Uint8Array, start: number, end: number): number {
+  if (end - start > nestingMax) {
+    const complaint = checkNesting(bytes, start, end)
+    if (complaint !== undefined) throw invalidArgument(`Cannot ${action} value: ${complaint}`)
+  }
+  return start
+}
+
+function refusal(action: string, thrown: unknown): NearstateError {
+  const deep = thrown instanceof RangeError && thrown.message.includes('call stack')
+  const reason = deep ? `it nests deeper than ${nestingMax}, or contains itself` : messageOf(thrown)
+  return new NearstateError('INVALID_ARGUMENT', `Cannot ${action} value: ${reason}`, { cause: thrown })
+}
