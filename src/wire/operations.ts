@@ -146,7 +146,7 @@ export function boundsOf(name: string, lengths: readonly number[], count: number
   return bounds
 }
 
-const noBytes = Buffer.alloc(0)
+const noBytes: Buffer = Buffer.alloc(0)
 
 /** Options with nothing set, for an operation to fill in. */
 export const emptyOptions = (index = 0): OperationOptions => ({
@@ -160,6 +160,7 @@ export const emptyOptions = (index = 0): OperationOptions => ({
   limit: 0,
   prefix: noBytes,
   keysOnly: false,
+  withVersion: false,
   upload: 0,
 })
 
@@ -183,9 +184,9 @@ export const emptyBatch = (): OperationBatch => ({
 /** Collects operations into growing columns. `take` hands them over and begins anew. */
 export class OperationBuilder {
   #batch = emptyBatch()
-  #keys = Buffer.allocUnsafeSlow(1024)
+  #keys: Buffer = Buffer.allocUnsafeSlow(1024)
   #keysEnd = 0
-  #values = noBytes
+  #values: Buffer = noBytes
   #valuesEnd = 0
   #sameKind = true
   #sameSlot = true

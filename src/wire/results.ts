@@ -9,7 +9,7 @@ import { ResultBatch, ResultDetail, ResultStatus } from './generated/nearstate/v
 import { batchOperationsMax, batchTargetBytes, chunkMaxBytes } from './limits.ts'
 import { boundsOf, copyInto, withRoom } from './operations.ts'
 
-const noBytes = Buffer.alloc(0)
+const noBytes: Buffer = Buffer.alloc(0)
 const messageMaxCharacters = 16_384
 
 const emptyResults = (): ResultBatch => ({
@@ -29,7 +29,7 @@ export class ResultWriter {
   #batch = emptyResults()
   #closed: ResultBatch[] = []
   #closedBytes = 0
-  #values = noBytes
+  #values: Buffer = noBytes
   #valuesEnd = 0
   #sameStatus = true
   #sameLength = true
