@@ -1,0 +1,151 @@
+/**
+ * What happens to a partition: the closed union of physical effects, and the one function that applies them.
+ *
+ * Owns: the shape of effects; `applyEffect`, which advances the store's `position` by one for each.
+ * Does not: decide (grid), refuse (admission comes before, `MapStore.admitPut`), know a clock: moments are in the effect.
+ *
+ * 1. Effects are facts. Applying one never fails and never asks; on a key, map or record that is not there it does nothing
+ *    (but still takes a position), so that a replica may apply effects that its image holds already.
+ * 2. An entry's version is the position of the effect that wrote its value; `expire` leaves it as it is.
+ * 3. Bytes are borrowed: they are copied when applied, and whoever keeps an effect longer keeps a `copyEffect` of it.
+ */
+import { unreachable } from '../base/assert.ts'
+import type { MapId } from '../base/ids.ts'
+import type { MapLimits } from './map-store.ts'
+import type { PartitionStore } from './partition-store.ts'
+
+export type RemoveReason = 'deleted' | 'expired' | 'evicted'
+
+/** The first effect of a map in a partition; repeated, it changes the limits. */
+export interface OpenMapEffect {
+  readonly kind: 'openMap'
+  readonly map: MapId
+  readonly limits: MapLimits
+}
+
+/** Writes an entry: the key is `key[keyStart, keyEnd)`, the value `value[valueStart, valueEnd)`. Fields are mutable so that one object can be reused. */
+export interface PutEffect {
+  kind: 'put'
+  map: MapId
+  key: Uint8Array
+  keyStart: number
+  keyEnd: number
+  value: Uint8Array
+  valueStart: number
+  valueEnd: number
+  /** Wall time from which the entry is gone; 0: none. */
+  expiresAtMs: number
+  /** It is gone as well when not read or written for so long; 0: none. */
+  maxIdleMs: number
+  /** The moment of the write, from which idleness and recency count. */
+  wallTimeMs: number
+}
+
+export interface RemoveEffect {
+  kind: 'remove'
+  map: MapId
+  key: Uint8Array
+  keyStart: number
+  keyEnd: number
+  reason: RemoveReason
+}
+
+/** Changes or lifts (0) the expiry of an entry without writing its value. */
+export interface ExpireEffect {
+  kind: 'expire'
+  map: MapId
+  key: Uint8Array
+  keyStart: number
+  keyEnd: number
+  expiresAtMs: number
+  maxIdleMs: number
+  wallTimeMs: number
+}
+
+/** Removes all entries; the map stays. */
+export interface ClearEffect {
+  readonly kind: 'clear'
+  readonly map: MapId
+}
+
+/** Removes the map and all entries. */
+export interface DropMapEffect {
+  readonly kind: 'dropMap'
+  readonly map: MapId
+}
+
+export interface PutRecordEffect {
+  readonly kind: 'putRecord'
+  readonly space: number
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+}
+
+export interface RemoveRecordEffect {
+  readonly kind: 'removeRecord'
+  readonly space: number
+  readonly key: Uint8Array
+}
+
+export type Effect =
+  | OpenMapEffect
+  | PutEffect
+  | RemoveEffect
+  | ExpireEffect
+  | ClearEffect
+  | DropMapEffect
+  | PutRecordEffect
+  | RemoveRecordEffect
+
+/** Applies one effect and advances `store.position` by one. */
+export function applyEffect(store: PartitionStore, effect: Effect): void {
+  store.position += 1
+  switch (effect.kind) {
+    case 'put':
+      return store.findMap(effect.map)?.put(effect, store.position)
+    case 'remove':
+      return store.findMap(effect.map)?.remove(effect)
+    case 'expire':
+      return store.findMap(effect.map)?.expire(effect)
+    case 'openMap':
+      store.openMap(effect.map, effect.limits)
+      return
+    case 'clear':
+      return store.findMap(effect.map)?.clear()
+    case 'dropMap':
+      return store.dropMap(effect.map)
+    case 'putRecord':
+      return store.records.put(effect.space, effect.key, effect.value)
+    case 'removeRecord':
+      store.records.remove(effect.space, effect.key)
+      return
+    default:
+      return unreachable(effect)
+  }
+}
+
+/** The effect with bytes of its own. */
+export function copyEffect(effect: Effect): Effect {
+  switch (effect.kind) {
+    case 'put': {
+      const key = effect.key.slice(effect.keyStart, effect.keyEnd)
+      const value = effect.value.slice(effect.valueStart, effect.valueEnd)
+      return { ...effect, key, keyStart: 0, keyEnd: key.length, value, valueStart: 0, valueEnd: value.length }
+    }
+    case 'remove':
+    case 'expire': {
+      const key = effect.key.slice(effect.keyStart, effect.keyEnd)
+      return { ...effect, key, keyStart: 0, keyEnd: key.length }
+    }
+    case 'putRecord':
+      return { ...effect, key: effect.key.slice(), value: effect.value.slice() }
+    case 'removeRecord':
+      return { ...effect, key: effect.key.slice() }
+    case 'openMap':
+    case 'clear':
+    case 'dropMap':
+      return effect
+    default:
+      return unreachable(effect)
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * One partition's off-heap store: its maps, its ordered records, and the position of the last effect applied to them.
+ *
+ * The way of a write: `map.find` (decide) -> `map.admitPut` (refuse or make room) -> `applyEffect` (always succeeds).
+ */
+import type { MapId } from '../base/ids.ts'
+import type { RemoveEffect } from './effect.ts'
+import { type MapLimits, MapStore } from './map-store.ts'
+import type { MemoryBudget } from './memory-budget.ts'
+import { OrderedRecords } from './ordered-records.ts'
+
+export class PartitionStore {
+  /** Effects applied so far; the next one gets this plus one. Only `applyEffect` and an image move it. */
+  position = 0
+  readonly records: OrderedRecords
+  readonly #budget: MemoryBudget
+  readonly #seed: number
+  readonly #maps = new Map<MapId, MapStore>()
+
+  /** `seed` drives the sampling of eviction; the same seed and calls give the same choices. */
+  constructor(budget: MemoryBudget, seed: number) {
+    this.#budget = budget
+    this.#seed = seed
+    this.records = new OrderedRecords(budget)
+  }
+
+  /** The map, made if it is not there (by the `openMap` effect, so that replicas know it). Limits given anew replace the old ones. */
+  openMap(id: MapId, limits: MapLimits): MapStore {
+    let map = this.#maps.get(id)
+    if (map === undefined) {
+      map = new MapStore(id, limits, this.#budget, this.#seed)
+      this.#maps.set(id, map)
+    }
+    map.limits = limits
+    return map
+  }
+
+  findMap(id: MapId): MapStore | undefined {
+    return this.#maps.get(id)
+  }
+
+  maps(): Iterable<MapStore> {
+    return this.#maps.values()
+  }
+
+  dropMap(id: MapId): void {
+    this.#maps.get(id)?.clear()
+    this.#maps.delete(id)
+  }
+
+  get entries(): number {
+    let entries = 0
+    for (const map of this.#maps.values()) entries += map.entries
+    return entries
+  }
+
+  /** Bytes of all entries with their headers. What is really held is the memory budget's `heldBytes`. */
+  get bytes(): number {
+    let bytes = 0
+    for (const map of this.#maps.values()) bytes += map.bytes
+    return bytes
+  }
+
+  /** Hands removals (reason `expired`) of entries past their time to `expire`, which applies each before it returns. Answers the work done, at most `budget`. */
+  advanceExpiry(wallTimeMs: number, budget: number, expire: (effect: RemoveEffect) => void): number {
+    let done = 0
+    for (const map of this.#maps.values()) {
+      if (done >= budget) break
+      done += map.advanceExpiry(wallTimeMs, budget - done, expire)
+    }
+    return done
+  }
+
+  /** Gives all memory back; the store must not be used afterwards. */
+  release(): void {
+    throw new Error('to come')
+  }
+}
