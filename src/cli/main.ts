@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+/** The `nearstate` command. Checks the Node version before anything is loaded that needs it. */
+import { complaintAboutNode } from './node-version.ts'
+
+const complaint = complaintAboutNode(process.versions.node)
+if (complaint === undefined) {
+  const { run } = await import('./program.ts')
+  await run(process.argv)
+} else {
+  process.stderr.write(`${complaint}\n`)
+  process.exitCode = 1
+}

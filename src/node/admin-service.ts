@@ -1,0 +1,182 @@
+/**
+ * The Admin service: what clients and tools ask of any node. What only the leader may do is passed on to it.
+ *
+ * Owns: nothing; it joins the parts that do. Order of a destroy: definition first, then every shard of every live node.
+ */
+import { messageOf, NearstateError } from '../base/errors.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { ClusterView, Member } from '../membership/cluster-state.ts'
+import { bindService, type BoundService, type Implementation } from '../transport/grpc/service.ts'
+import { AdminDefinition, type ClusterDescription, type NodeStats } from '../wire/generated/nearstate/v1/admin.ts'
+import { describeCluster, mapMessage, nodeStats, settingsOf, type Surroundings } from './describe-cluster.ts'
+import type { Functions } from './functions.ts'
+import type { JobMaster } from './job-master.ts'
+import type { MapRegistry } from './map-registry.ts'
+import type { NodeControl } from './node-control.ts'
+import type { NodeLinks } from './node-links.ts'
+import type { Shards } from './shards.ts'
+import type { ViewFeed } from './view-feed.ts'
+
+export interface AdminParts {
+  readonly self: NodeId
+  readonly name: string
+  readonly around: Surroundings
+  readonly feed: ViewFeed
+  readonly shards: Shards
+  readonly maps: MapRegistry
+  readonly functions: Functions
+  readonly jobs: JobMaster
+  readonly links: NodeLinks
+  readonly controlOf: (member: Member) => NodeControl
+  /** Puts the lost partitions on live nodes, empty; answers how many. */
+  readonly recoverLost: () => Promise<number>
+}
+
+/** One node's answer to Stats is not waited for longer. */
+const statsTimeoutMs = 3000
+const loadTimeoutMs = 60_000
+/** What the leader does for a forwarded call may take so long. */
+const forwardTimeoutMs = 120_000
+
+export function createAdminService(parts: AdminParts): BoundService {
+  return bindService(AdminDefinition, adminImplementation(parts))
+}
+
+function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefinition> {
+  const { feed, maps, functions, jobs, links } = parts
+  const describe = (view: ClusterView | undefined): ClusterDescription => describeCluster(view, parts.around)
+  /** The leader's admin client; undefined: this node leads. */
+  const leader = (action: string): ReturnType<NodeLinks['admin']> | undefined => {
+    const member = leaderOf(feed.view, action)
+    return member.id === parts.self ? undefined : links.admin(member)
+  }
+  const forward = { timeoutMs: forwardTimeoutMs }
+
+  return {
+    describe: async () => describe(feed.view),
+    watch: (_, { signal }) => watchDescriptions(feed, describe, signal),
+    stats: async ({ local }) => ({ nodes: local ? [await localStats(parts)] : await allStats(parts) }),
+
+    async createMap({ definition }) {
+      if (definition === undefined) throw new NearstateError('INVALID_ARGUMENT', 'Cannot create a map: the request has no definition')
+      return mapMessage(await maps.create(settingsOf(definition)))
+    },
+    listMaps: async () => ({ maps: (await maps.list()).map(mapMessage) }),
+    async destroyMap({ name }) {
+      const { id } = await maps.remove(name)
+      await onEveryNode(parts, `destroy map "${name}"`, control => control.dropMap({ name, id }))
+      return {}
+    },
+
+    async deployFunctions(request) {
+      const remote = leader('deploy functions')
+      if (remote !== undefined) return remote.deployFunctions(request, forward)
+      const { file, bundle, sourceMap } = request
+      const { hash, names } = await functions.deploy(file, bundle, sourceMap, hash =>
+        onEveryNode(parts, `load the functions of ${file}`, control => control.loadFunctions({ file, hash }, { timeoutMs: loadTimeoutMs })),
+      )
+      return { hash, names: [...names] }
+    },
+
+    async submitJob(request) {
+      const remote = leader('submit a job')
+      if (remote !== undefined) return remote.submitJob(request, forward)
+      const { name, bundle, sourceMap, argsJson } = request
+      return document(await jobs.submit({ name, code: bundle, sourceMap, argsJson }))
+    },
+    async listJobs(request) {
+      const remote = leader('list jobs')
+      return remote === undefined ? { jobs: (await jobs.list()).map(document) } : remote.listJobs(request, forward)
+    },
+    async getJob(request) {
+      const remote = leader('look at a job')
+      return remote === undefined ? document(await jobs.get(request.name)) : remote.getJob(request, forward)
+    },
+    async cancelJob(request) {
+      const remote = leader('cancel a job')
+      return remote === undefined ? document(await jobs.cancel(request.name)) : remote.cancelJob(request, forward)
+    },
+
+    async recoverPartitions(request) {
+      if (!request.acceptLoss) {
+        throw new NearstateError(
+          'INVALID_ARGUMENT',
+          'Cannot recover lost partitions: their data is gone for good, and accept_loss must say that this is understood',
+        )
+      }
+      const remote = leader('recover partitions')
+      return remote === undefined ? { recovered: await parts.recoverLost() } : remote.recoverPartitions(request, forward)
+    },
+  }
+}
+
+const document = (job: unknown): { json: string } => ({ json: JSON.stringify(job) })
+
+function leaderOf(view: ClusterView | undefined, action: string): Member {
+  const leader = view?.state.members.find(member => member.name === view.state.leader && member.status !== 'dead')
+  if (leader === undefined) throw new NearstateError('UNAVAILABLE', `Cannot ${action}: the cluster has no leader yet; try again`)
+  return leader
+}
+
+async function* watchDescriptions(
+  feed: ViewFeed,
+  describe: (view: ClusterView | undefined) => ClusterDescription,
+  signal: AbortSignal,
+): AsyncGenerator<ClusterDescription> {
+  let seen = -1
+  while (!signal.aborted && !feed.stopped) {
+    const view = feed.view
+    const version = view?.version ?? 0
+    if (version !== seen) {
+      seen = version
+      yield describe(view)
+    } else await feed.next(signal)
+  }
+}
+
+const localStats = async (parts: AdminParts): Promise<NodeStats> =>
+  nodeStats(parts.name, await parts.shards.requestAll({ kind: 'stats' }, statsTimeoutMs), process.memoryUsage.rss())
+
+/** Figures of the nodes that answer; one that does not is left out. */
+async function allStats(parts: AdminParts): Promise<NodeStats[]> {
+  const members = (parts.feed.view?.state.members ?? []).filter(member => member.status !== 'dead')
+  const answers = await Promise.allSettled(
+    members.map(async member => {
+      if (member.id === parts.self) return [await localStats(parts)]
+      return (await parts.links.admin(member).stats({ local: true }, { timeoutMs: statsTimeoutMs })).nodes
+    }),
+  )
+  return answers.flatMap(answer => (answer.status === 'fulfilled' ? answer.value : []))
+}
+
+/** Does it on every live node. A node that dies meanwhile is no failure: its shards are gone. */
+async function onEveryNode(parts: AdminParts, action: string, order: (control: NodeControl) => Promise<unknown>): Promise<void> {
+  const members = (parts.feed.view?.state.members ?? []).filter(member => member.status !== 'dead')
+  await Promise.all(
+    members.map(async member => {
+      try {
+        await order(parts.controlOf(member))
+      } catch (error) {
+        if (error instanceof NearstateError && error.code === 'UNAVAILABLE' && (await isGone(parts.feed, member.id))) return
+        if (error instanceof NearstateError && error.code !== 'UNAVAILABLE') throw error
+        throw new NearstateError(
+          'UNAVAILABLE',
+          `Cannot ${action} on node ${member.name}, which does it when it can be reached again: ${messageOf(error)}`,
+        )
+      }
+    }),
+  )
+}
+
+const deathWaitMs = 5000
+
+/** Whether the member is dead or replaced, waiting a little for the cluster to notice. */
+async function isGone(feed: ViewFeed, id: NodeId): Promise<boolean> {
+  const deadline = AbortSignal.timeout(deathWaitMs)
+  for (;;) {
+    const member = feed.view?.state.members.find(member => member.id === id)
+    if (member === undefined || member.status === 'dead') return true
+    if (deadline.aborted || feed.stopped) return false
+    await feed.next(deadline)
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * One run of a job, driven by the leader: asks every node for its progress until the run has ended one way or the other.
+ *
+ * Owns: the polling and the latest figures. Does not: start tasks or write records (job-master.ts).
+ * It ends once: completed, failed, or abandoned (the leader changed, or the node stops) without a word.
+ */
+import { messageOf } from '../base/errors.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { ClusterState, Member } from '../membership/cluster-state.ts'
+import type { ShardProgress, StageProgress } from '../streaming/assignment.ts'
+import type { AttemptOutcome } from './job-record.ts'
+import { mergeStages, outcomeOf } from './job-record.ts'
+import type { NodeControl } from './node-control.ts'
+
+export interface JobAttemptOptions {
+  readonly job: string
+  readonly attempt: number
+  readonly nodes: readonly NodeId[]
+  readonly state: () => ClusterState | undefined
+  readonly controlOf: (member: Member) => NodeControl
+  readonly onEnd: (outcome: Exclude<AttemptOutcome, { kind: 'running' }>) => void
+}
+
+const pollMs = 200
+/** A live member that does not tell its progress for so long fails the run. */
+const silenceMaxMs = 10_000
+
+export class JobAttempt {
+  readonly #options: JobAttemptOptions
+  #stages: readonly StageProgress[] = []
+  #timer: NodeJS.Timeout | undefined
+  #ended = false
+  #silentPolls = 0
+
+  constructor(options: JobAttemptOptions) {
+    this.#options = options
+  }
+
+  get stages(): readonly StageProgress[] {
+    return this.#stages
+  }
+
+  start(): void {
+    this.#timer = setTimeout(() => void this.#poll(), pollMs)
+  }
+
+  /** Ends it without calling onEnd. */
+  abandon(): void {
+    this.#ended = true
+    clearTimeout(this.#timer)
+  }
+
+  /** Looks at the members again; called when the cluster changed. */
+  checkMembers(): void {
+    const gone = missingNode(this.#options.nodes, this.#options.state())
+    if (gone !== undefined)
+      this.#end({ kind: 'failed', failure: { message: `node ${gone} was lost while the job ran, and its tasks with it` } })
+  }
+
+  async #poll(): Promise<void> {
+    this.checkMembers()
+    if (this.#ended) return
+    try {
+      const progress = await this.refresh()
+      this.#silentPolls = 0
+      const outcome = outcomeOf(progress)
+      if (outcome.kind !== 'running') this.#end(outcome)
+    } catch (error) {
+      this.#silentPolls += 1
+      if (this.#silentPolls * pollMs >= silenceMaxMs) {
+        this.#end({
+          kind: 'failed',
+          failure: { message: `a node did not tell the job's progress for ${silenceMaxMs / 1000} s: ${messageOf(error)}` },
+        })
+      }
+    }
+    if (!this.#ended) this.#timer = setTimeout(() => void this.#poll(), pollMs)
+  }
+
+  /** Asks all nodes now. */
+  async refresh(): Promise<readonly ShardProgress[]> {
+    const { job, attempt } = this.#options
+    const answers = await Promise.all(
+      membersOf(this.#options.nodes, this.#options.state()).map(member =>
+        this.#options.controlOf(member).jobProgress({ job, attempt }, { timeoutMs: 5000 }),
+      ),
+    )
+    const progress = answers.flatMap(answer => JSON.parse(answer.json) as ShardProgress[])
+    this.#stages = mergeStages(progress)
+    return progress
+  }
+
+  #end(outcome: Exclude<AttemptOutcome, { kind: 'running' }>): void {
+    if (this.#ended) return
+    this.abandon()
+    this.#options.onEnd(outcome)
+  }
+}
+
+/** Those of the nodes that are still members and not dead. */
+export function membersOf(nodes: readonly NodeId[], state: ClusterState | undefined): readonly Member[] {
+  return (state?.members ?? []).filter(member => member.status !== 'dead' && nodes.includes(member.id))
+}
+
+/** Name (or id) of a node that takes part and is gone. */
+function missingNode(nodes: readonly NodeId[], state: ClusterState | undefined): string | undefined {
+  if (state === undefined) return undefined
+  const there = new Set(membersOf(nodes, state).map(member => member.id))
+  const gone = nodes.find(node => !there.has(node))
+  return gone === undefined ? undefined : (state.members.find(member => member.id === gone)?.name ?? gone)
+}

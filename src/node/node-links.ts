@@ -1,0 +1,60 @@
+/** Connections from this node to the control ports of the others, one per incarnation, opened when first used. */
+import type { NodeId } from '../base/ids.ts'
+import type { ClusterState, Member } from '../membership/cluster-state.ts'
+import { createGrpcClient, type GrpcClient } from '../transport/grpc/client.ts'
+import { AdminDefinition } from '../wire/generated/nearstate/v1/admin.ts'
+import { ControlDefinition } from '../wire/generated/nearstate/v1/peer.ts'
+
+interface Link {
+  readonly control: GrpcClient<typeof ControlDefinition>
+  readonly admin: GrpcClient<typeof AdminDefinition>
+}
+
+export class NodeLinks {
+  readonly #links = new Map<NodeId, Link>()
+  readonly #messageMaxBytes: number
+
+  constructor(messageMaxBytes: number) {
+    this.#messageMaxBytes = messageMaxBytes
+  }
+
+  control(member: Member): GrpcClient<typeof ControlDefinition> {
+    return this.#linkTo(member).control
+  }
+
+  admin(member: Member): GrpcClient<typeof AdminDefinition> {
+    return this.#linkTo(member).admin
+  }
+
+  /** Closes the connections to incarnations that are gone. */
+  onView(state: ClusterState): void {
+    const there = new Set(state.members.filter(member => member.status !== 'dead').map(member => member.id))
+    for (const [id, link] of this.#links) {
+      if (there.has(id)) continue
+      this.#links.delete(id)
+      close(link)
+    }
+  }
+
+  stop(): void {
+    for (const link of this.#links.values()) close(link)
+    this.#links.clear()
+  }
+
+  #linkTo(member: Member): Link {
+    const existing = this.#links.get(member.id)
+    if (existing !== undefined) return existing
+    const options = { messageMaxBytes: this.#messageMaxBytes }
+    const link = {
+      control: createGrpcClient(ControlDefinition, member.address, options),
+      admin: createGrpcClient(AdminDefinition, member.address, options),
+    }
+    this.#links.set(member.id, link)
+    return link
+  }
+}
+
+function close(link: Link): void {
+  link.control.close()
+  link.admin.close()
+}

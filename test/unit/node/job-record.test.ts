@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest'
+import { checkJobName, type JobRecord, jobDocument, mergeStages, outcomeOf } from '../../../src/node/job-record.ts'
+import type { ShardProgress, StageProgress } from '../../../src/streaming/assignment.ts'
+
+const stage = (change: Partial<StageProgress>): StageProgress => ({
+  name: 'lines',
+  kind: 'source',
+  tasks: 1,
+  rowsIn: 0,
+  rowsOut: 0,
+  deadLetters: 0,
+  late: 0,
+  watermark: null,
+  stateBytes: 0,
+  ...change,
+})
+const shard = (status: ShardProgress['status'], stages: readonly StageProgress[] = []): ShardProgress => ({ status, stages })
+
+describe('progress of a job', () => {
+  it('adds the figures of the shards and takes the least watermark that there is', () => {
+    const shards = [
+      shard('running', [stage({ rowsOut: 2, watermark: 50 }), stage({ name: 'sink' })]),
+      shard('running', [stage({ rowsOut: 3, watermark: 40, tasks: 2 })]),
+      shard('completed', [stage({ rowsOut: 1, watermark: null })]),
+    ]
+    expect(mergeStages(shards)).toEqual([stage({ rowsOut: 6, tasks: 4, watermark: 40 }), stage({ name: 'sink' })])
+  })
+
+  it('is completed when every shard is, and failed when one is', () => {
+    expect(outcomeOf([shard('completed'), shard('running')])).toEqual({ kind: 'running' })
+    expect(outcomeOf([shard('completed'), shard('completed')])).toEqual({ kind: 'completed' })
+    expect(outcomeOf([])).toEqual({ kind: 'running' })
+    const failure = { message: 'no', stage: 'lines' }
+    expect(outcomeOf([shard('completed'), { ...shard('failed'), failure }])).toEqual({ kind: 'failed', failure })
+  })
+})
+
+describe('the document of a job', () => {
+  const record: JobRecord = {
+    name: 'j',
+    id: 'i',
+    status: 'running',
+    attempt: 1,
+    hash: 'h',
+    argsJson: '',
+    submittedAtMs: 5,
+    nodes: [],
+    stages: [],
+  }
+
+  it('has the fields that other programs read, and no more than it knows', () => {
+    expect(jobDocument(record)).toEqual({
+      name: 'j',
+      id: 'i',
+      status: 'running',
+      guarantee: 'none',
+      submittedAt: 5,
+      restarts: 0,
+      checkpoint: null,
+      stages: [],
+    })
+  })
+
+  it('says why and where it failed', () => {
+    const failed: JobRecord = { ...record, status: 'failed', endedAtMs: 9, failure: { message: 'no', stage: 's', functionStack: 'at' } }
+    expect(jobDocument(failed)).toMatchObject({ status: 'failed', endedAt: 9, failure: 'no', failedStage: 's', failureStack: 'at' })
+  })
+})
+
+describe('a job name', () => {
+  it('is short and plain', () => {
+    for (const name of ['retail-360', 'a', 'A.b_c-9']) expect(() => checkJobName(name)).not.toThrow()
+    for (const name of ['', '-a', 'a/b', 'a b', 'x'.repeat(101)]) expect(() => checkJobName(name)).toThrow(/job name/)
+  })
+})
