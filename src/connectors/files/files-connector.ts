@@ -1,0 +1,38 @@
+/** Source kind `files`: CSV and JSON lines, plain or gzip, one split per file. The paths are those of the machine that runs the task. */
+import { invalidArgument } from '../../base/errors.ts'
+import type { Split } from '../../streaming/assignment.ts'
+import type { SourceConnector, SourceOptions, SplitListener, SplitReader } from '../../streaming/source.ts'
+import { CsvParser } from './csv-parser.ts'
+import { type Format, formats, listFiles } from './file-list.ts'
+import { FileReader } from './file-reader.ts'
+import { JsonLinesParser } from './json-lines-parser.ts'
+import { StringCache } from './string-cache.ts'
+
+export class FilesConnector implements SourceConnector {
+  readonly kind = 'files'
+  /** One for all files of the thread: their columns repeat. */
+  readonly #strings = new StringCache()
+
+  async listSplits(options: SourceOptions): Promise<readonly Split[]> {
+    const { paths, format } = read(options)
+    return (await listFiles(paths, format)).map(path => ({ id: path, descriptor: { path } }))
+  }
+
+  open(options: SourceOptions, split: Split, listener: SplitListener): SplitReader {
+    const path = split.descriptor['path']
+    if (typeof path !== 'string') throw invalidArgument(`Cannot open split "${split.id}": it names no path`)
+    const parser = read(options).format === 'csv' ? new CsvParser(path, this.#strings) : new JsonLinesParser()
+    return new FileReader(path, parser, listener)
+  }
+}
+
+function read(options: SourceOptions): { readonly paths: readonly string[]; readonly format: Format } {
+  const { path, format, ...others } = options
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined) throw invalidArgument(`Cannot read files: unknown option "${unknown}"; there are path and format`)
+  const paths = typeof path === 'string' ? [path] : path
+  if (!Array.isArray(paths)) throw invalidArgument(`Cannot read files: path is ${typeof path}, a path, a glob or a list of them is wanted`)
+  const known = formats.find(name => name === format)
+  if (known === undefined) throw invalidArgument(`Cannot read files: format is "${String(format)}", one of ${formats.join(', ')} is wanted`)
+  return { paths, format: known }
+}
