@@ -1,0 +1,30 @@
+/** `nearstate/stream`: what a job file imports. */
+export { defineKey, defineTupleKey } from '../keys/key-space.ts'
+export type { AnyKey, KeyCodec, KeyOf, KeySpace, Scalar, TupleKeySpace } from '../keys/key-space.ts'
+export type { Duration } from '../base/duration.ts'
+export { avg, count, countDistinct, max, min, sum } from '../streaming/graph/aggregate.ts'
+export type { Aggregate, Aggregates, ResultOf } from '../streaming/graph/aggregate.ts'
+export { defineJob } from '../streaming/graph/job.ts'
+export type { Job, JobOptions } from '../streaming/graph/job.ts'
+export type { OnError } from '../streaming/graph/job-graph.ts'
+export type { Schema } from '../streaming/graph/schema.ts'
+export { files, generator } from '../streaming/graph/source-descriptors.ts'
+export type { FilesOptions, GeneratorOptions, Source, TextRow } from '../streaming/graph/source-descriptors.ts'
+export { row } from '../streaming/graph/stage-types.ts'
+export type {
+  Emits,
+  EventTimeOptions,
+  Flow,
+  KeyedRequireStage,
+  KeyedStage,
+  MapRef,
+  ProcessContext,
+  ProcessSpec,
+  RequireStage,
+  SourceStage,
+  Stage,
+  Windowed,
+  WindowStage,
+} from '../streaming/graph/stage-types.ts'
+export { tumbling } from '../streaming/graph/window-spec.ts'
+export type { WindowSpec } from '../streaming/graph/window-spec.ts'

@@ -1,0 +1,44 @@
+/** Aggregates as the builder writes them: an operation and what it takes from a row. Carried out by operators/reducer.ts. */
+import type { Scalar } from '../../keys/key-codec.ts'
+
+export type AggregateOperation = 'sum' | 'count' | 'countDistinct' | 'max' | 'min' | 'avg'
+
+export interface Aggregate<in Row, out Result> {
+  readonly kind: 'aggregate'
+  readonly operation: AggregateOperation
+  readonly of: ((row: Row) => unknown) | undefined
+  readonly '~result'?: () => Result
+}
+
+export type Aggregates<Row> = Readonly<Record<string, Aggregate<Row, unknown>>>
+export type ResultOf<A> = { readonly [N in keyof A]: A[N] extends Aggregate<never, infer R> ? R : never }
+
+/** Sum of numbers, 0 over none. Sums of integers are exact and do not depend on order; sums of fractions depend on it in their last digits. */
+export function sum<Row>(of: (row: Row) => number): Aggregate<Row, number> {
+  return { kind: 'aggregate', operation: 'sum', of }
+}
+
+/** Number of rows. */
+export function count(): Aggregate<unknown, number> {
+  return { kind: 'aggregate', operation: 'count', of: undefined }
+}
+
+/** Number of different values, exact: every value is kept as long as the aggregate lives. */
+export function countDistinct<Row>(of: (row: Row) => Scalar): Aggregate<Row, number> {
+  return { kind: 'aggregate', operation: 'countDistinct', of }
+}
+
+/** Greatest value; strings compare by code unit. */
+export function max<Row, T extends number | string>(of: (row: Row) => T): Aggregate<Row, T | undefined> {
+  return { kind: 'aggregate', operation: 'max', of }
+}
+
+/** Smallest value; strings compare by code unit. */
+export function min<Row, T extends number | string>(of: (row: Row) => T): Aggregate<Row, T | undefined> {
+  return { kind: 'aggregate', operation: 'min', of }
+}
+
+/** Arithmetic mean; undefined over no rows. */
+export function avg<Row>(of: (row: Row) => number): Aggregate<Row, number | undefined> {
+  return { kind: 'aggregate', operation: 'avg', of }
+}

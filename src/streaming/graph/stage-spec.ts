@@ -1,0 +1,100 @@
+/** What a stage does: the plain description that all shards agree on, and the user code beside it. */
+import type { KeyCodec } from '../../keys/key-codec.ts'
+import type { Aggregates } from './aggregate.ts'
+import type { KeyDescription, MapDescription, StageDescription, StageKind } from './job-graph.ts'
+import type { Schema } from './schema.ts'
+import type { Source } from './source-descriptors.ts'
+import type { ProcessSpec } from './stage-types.ts'
+import type { WindowSpec } from './window-spec.ts'
+
+export type RowFunction = (row: unknown, key: unknown) => unknown
+
+export interface EventTimeSpec {
+  readonly at: (row: unknown) => unknown
+  readonly outOfOrdernessMs: number
+  readonly idleAfterMs: number | undefined
+}
+
+export type StageSpec =
+  | { readonly kind: 'source'; readonly source: Source<unknown>; eventTime: EventTimeSpec | undefined }
+  | { readonly kind: 'map' | 'filter' | 'flatMap'; readonly fn: RowFunction }
+  | { readonly kind: 'require'; readonly fields: readonly string[] }
+  | { readonly kind: 'rejected' | 'late' | 'merge' }
+  | { readonly kind: 'keyBy' | 'rekey'; readonly codec: KeyCodec; readonly fn: RowFunction }
+  | { readonly kind: 'enrich'; readonly map: MapDescription; readonly join: (row: unknown, value: unknown) => unknown }
+  | {
+      readonly kind: 'process'
+      readonly process: ProcessSpec<unknown, unknown, unknown, unknown>
+      readonly emits: Schema<unknown> | undefined
+    }
+  | { readonly kind: 'aggregate'; readonly aggregates: Aggregates<never> }
+  | { readonly kind: 'window'; readonly window: WindowSpec; readonly aggregates: Aggregates<never> }
+  | {
+      readonly kind: 'sink'
+      readonly map: MapDescription
+      readonly value: Schema<unknown> | undefined
+      /** A tuple map: the elements after the first. */
+      readonly rest: ((row: unknown) => unknown) | undefined
+    }
+  | { readonly kind: 'deadLetters'; readonly map: MapDescription }
+
+export interface StageNode {
+  readonly index: number
+  readonly name: string
+  /** Indexes of the stages before it. */
+  readonly inputs: readonly number[]
+  /** Key of the rows that it hands on. */
+  readonly key: KeyDescription | undefined
+  /** Its rows carry the event time that the author gave them. */
+  readonly hasEventTime: boolean
+  readonly spec: StageSpec
+}
+
+/** Stages that read the side output of their input. */
+export const readsSideOutput = (kind: StageKind): boolean => kind === 'rejected' || kind === 'late'
+
+export function describeStage(node: StageNode, nodes: readonly StageNode[]): StageDescription {
+  return {
+    name: node.name,
+    kind: node.spec.kind,
+    inputs: node.inputs.map(index => nodes[index]?.name ?? ''),
+    ...(node.key === undefined ? {} : { key: node.key }),
+    ...describeSpec(node.spec),
+  }
+}
+
+function describeSpec(spec: StageSpec): Partial<StageDescription> {
+  switch (spec.kind) {
+    case 'source': {
+      const { source, eventTime } = spec
+      const { connector, options } = source
+      if (eventTime === undefined) return { source: { connector, options } }
+      const { outOfOrdernessMs, idleAfterMs } = eventTime
+      return { source: { connector, options, eventTime: { outOfOrdernessMs, ...(idleAfterMs === undefined ? {} : { idleAfterMs }) } } }
+    }
+    case 'enrich':
+      return { reads: spec.map }
+    case 'sink':
+    case 'deadLetters':
+      return { sink: spec.map }
+    case 'window':
+      return { window: spec.window, aggregates: operationsOf(spec.aggregates) }
+    case 'aggregate':
+      return { aggregates: operationsOf(spec.aggregates) }
+    case 'require':
+      return { fields: spec.fields }
+    case 'map':
+    case 'filter':
+    case 'flatMap':
+    case 'rejected':
+    case 'late':
+    case 'merge':
+    case 'keyBy':
+    case 'rekey':
+    case 'process':
+      return {}
+  }
+}
+
+const operationsOf = (aggregates: Aggregates<never>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(aggregates).map(([name, aggregate]) => [name, aggregate.operation]))

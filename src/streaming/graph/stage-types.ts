@@ -1,0 +1,134 @@
+/**
+ * Stages as the author of a job sees them. The key space of a keyed stage is part of its type, so reading or writing a map that
+ * lives elsewhere does not compile. Rows are shared between the consumers of a stage: they are read, never changed.
+ *
+ * Every stage has a name, unique in its job: metrics, dead letters and later upgrades hang on it.
+ */
+import type { Duration } from '../../base/duration.ts'
+import type { AnyKey, KeyOf, TupleKeySpace } from '../../keys/key-space.ts'
+import type { Aggregates, ResultOf } from './aggregate.ts'
+import type { Schema } from './schema.ts'
+import type { Source } from './source-descriptors.ts'
+import type { WindowSpec } from './window-spec.ts'
+
+/** A map of the grid. Read and Write differ only where there is no schema: then a read gives `unknown` and a write takes anything. */
+export interface MapRef<S extends AnyKey, out Read, in Write = Read> {
+  readonly kind: 'map'
+  readonly name: string
+  readonly key: S
+  readonly value: Schema<unknown> | undefined
+  readonly '~read'?: () => Read
+  readonly '~write'?: (value: Write) => void
+}
+
+export type Windowed<K, R> = { readonly key: K; readonly windowStart: number; readonly windowEnd: number } & R
+export type Required<Row, F extends keyof Row> = Row & { readonly [P in F]-?: Exclude<Row[P], undefined | null> }
+export type TailOf<K extends readonly unknown[]> = K extends readonly [unknown, ...infer T] ? readonly [...T] : never
+
+/** What a stage emits cannot be inferred from calls of ctx.emit in a body: it is declared by this token or by a schema. */
+export interface Emits<Out> {
+  readonly kind: 'row'
+  readonly '~out'?: (out: Out) => Out
+}
+
+export function row<Out>(): Emits<Out> {
+  return { kind: 'row' }
+}
+
+export interface ProcessContext<K, S, Out> {
+  readonly key: K
+  /** The key's state: change it in place or assign it. Plain data: objects, arrays, Map, Set, Date, bytes, numbers, strings. Assigning undefined forgets the key. */
+  state: S
+  /** The event's time, or the time that the timer was set for. */
+  readonly eventTimeMs: number
+  /** No event with this time or an earlier one will follow. -Infinity: not known yet; Infinity: the input has ended. */
+  readonly watermarkMs: number
+  emit(out: Out): void
+  /** One timer per name and key: a second call moves it. It fires when the watermark reaches its time, at once if it has. At the end of the input all fire. */
+  setTimer(name: string, atEventTimeMs: number): void
+  clearTimer(name: string): void
+}
+
+export interface ProcessSpec<K, Row, S, Out> {
+  readonly emits?: Emits<Out> | Schema<Out>
+  /** The state of a key that is seen for the first time. */
+  readonly state: () => S
+  onEvent(ctx: ProcessContext<K, S, Out>, row: Row): undefined | void
+  onTimer?(ctx: ProcessContext<K, S, Out>, timer: string): undefined | void
+}
+
+export interface Stage<Row> {
+  map<R>(name: string, fn: (row: Row) => R): Stage<R>
+  filter<R extends Row>(name: string, keep: (row: Row) => row is R): Stage<R>
+  filter(name: string, keep: (row: Row) => boolean): Stage<Row>
+  /** Drops rows in which one of the fields is missing, undefined or null, and says so in the type. */
+  require<const F extends keyof Row>(name: string, ...fields: readonly F[]): RequireStage<Required<Row, F>, Row>
+  flatMap<R>(name: string, fn: (row: Row) => readonly R[]): Stage<R>
+  merge<R>(name: string, other: Stage<R>): Stage<Row | R>
+  /** Sends each row to the shard that owns its key. */
+  keyBy<S extends AnyKey>(name: string, space: S, key: (row: Row) => KeyOf<S>): KeyedStage<S, Row>
+}
+
+export interface RequireStage<Row, Rejected> extends Stage<Row> {
+  /** The dropped rows, as a stage of their own. */
+  rejected(name: string): Stage<Rejected>
+}
+
+export interface KeyedStage<S extends AnyKey, Row> {
+  map<R>(name: string, fn: (row: Row, key: KeyOf<S>) => R): KeyedStage<S, R>
+  filter<R extends Row>(name: string, keep: (row: Row) => row is R): KeyedStage<S, R>
+  filter(name: string, keep: (row: Row, key: KeyOf<S>) => boolean): KeyedStage<S, Row>
+  require<const F extends keyof Row>(name: string, ...fields: readonly F[]): KeyedRequireStage<S, Required<Row, F>, Row>
+  flatMap<R>(name: string, fn: (row: Row, key: KeyOf<S>) => readonly R[]): KeyedStage<S, R>
+  merge<R>(name: string, other: KeyedStage<NoInfer<S>, R>): KeyedStage<S, Row | R>
+  keyBy<T extends AnyKey>(name: string, space: T, key: (row: Row) => KeyOf<T>): KeyedStage<T, Row>
+  /** As keyBy, for a stage that has a key already. */
+  rekey<T extends AnyKey>(name: string, space: T, key: (row: Row, key: KeyOf<S>) => KeyOf<T>): KeyedStage<T, Row>
+  /** Reads the map's entry of the stage's own key: a local, synchronous read. The value is shared and read-only. */
+  enrich<V, R>(name: string, map: MapRef<NoInfer<S>, V, never>, join: (row: Row, value: V | undefined) => R): KeyedStage<S, R>
+  /** One row per key and window, when the watermark has passed its end; its event time is windowEnd - 1. */
+  window<const A extends Aggregates<Row>>(
+    name: string,
+    spec: WindowSpec,
+    aggregates: A,
+  ): WindowStage<S, Row, Windowed<KeyOf<S>, ResultOf<A>>>
+  /** Aggregates since the start of the job; one row, the new values, per input row. */
+  aggregate<const A extends Aggregates<Row>>(name: string, aggregates: A): KeyedStage<S, { readonly key: KeyOf<S> } & ResultOf<A>>
+  /** User code with state per key and timers on event time. */
+  process<St, Out = never>(name: string, spec: ProcessSpec<KeyOf<S>, Row, St, Out>): KeyedStage<S, Out>
+  /** Writes each row under the stage's key; of several rows for one key the last wins. */
+  sink(name: string, to: MapRef<NoInfer<S>, unknown, Row>): void
+  /** A tuple map placed by this stage's key: the other elements come from the row; the value is shaped by `.map` before. */
+  sink<N extends string, K extends readonly unknown[]>(
+    name: string,
+    to: MapRef<TupleKeySpace<N, NoInfer<S>, K>, unknown, Row>,
+    rest: (row: Row) => TailOf<NoInfer<K>>,
+  ): void
+}
+
+export interface KeyedRequireStage<S extends AnyKey, Row, Rejected> extends KeyedStage<S, Row> {
+  rejected(name: string): KeyedStage<S, Rejected>
+}
+
+export interface WindowStage<S extends AnyKey, In, Out> extends KeyedStage<S, Out> {
+  /** The rows that came after their window had closed, as a stage of their own. */
+  late(name: string): KeyedStage<S, In>
+}
+
+export interface EventTimeOptions {
+  /** How much earlier than the latest event an event may still come; default '0s'. */
+  readonly outOfOrderness?: Duration
+  /** A split without events for so long no longer holds event time back; default: it always does. */
+  readonly idleAfter?: Duration
+}
+
+export interface SourceStage<Row> extends Stage<Row> {
+  /** Milliseconds since the epoch of a row. Without it the time of a row is when it was read, and windows are refused. */
+  eventTime(at: (row: Row) => number, options?: EventTimeOptions): Stage<Row>
+}
+
+export interface Flow {
+  source<Row>(name: string, source: Source<Row>): SourceStage<Row>
+  map<S extends AnyKey, V>(name: string, key: S, value: Schema<V>): MapRef<S, V>
+  map<S extends AnyKey>(name: string, key: S): MapRef<S, unknown, unknown>
+}
