@@ -1,0 +1,71 @@
+/**
+ * User code on this worker thread, composed over Node's own things: a MessageChannel, setImmediate, the process' events.
+ * Everything with a decision in it is in the files that this one joins.
+ */
+import { MessageChannel } from 'node:worker_threads'
+import { callCellOver } from './call-cell.ts'
+import { bundleFileName, type ProvidedModules } from './module-scope.ts'
+import { Quarantine } from './quarantine.ts'
+import { SliceRunner } from './slice-runner.ts'
+import { snapshotOf, type ThrownSnapshot } from './thrown.ts'
+import { UserCode } from './user-code.ts'
+
+export interface UserCodeOptions {
+  /** ShardStart.callCell: shared with the node's watchdog. */
+  readonly callCell: SharedArrayBuffer
+  readonly sliceMaxMs: number
+  readonly userCodeTimeLimitMs: number
+  /** What bundles may import of Nearstate: `providedModules(...)`. */
+  readonly provided: ProvidedModules
+  readonly nowMs: () => number
+  /**
+   * A promise that user code left behind was rejected and nobody handles it. It is logged and goes on; a rejection of the shard's
+   * own code ends the worker, as it should.
+   */
+  readonly onStrayRejection: (message: string) => void
+}
+
+export interface RunningUserCode {
+  readonly userCode: UserCode
+  /** After it nothing is left alive; tasks still scheduled never run. */
+  close(): void
+}
+
+export function createUserCode(options: UserCodeOptions): RunningUserCode {
+  const { port1: inside, port2: outside } = new MessageChannel()
+  const quarantine = new Quarantine()
+  const runner = new SliceRunner({
+    cell: callCellOver(options.callCell),
+    quarantine,
+    nowMs: options.nowMs,
+    sliceMaxMs: options.sliceMaxMs,
+    timeLimitMs: options.userCodeTimeLimitMs,
+    wake: () => outside.postMessage(null),
+    afterTurn: callback => void setImmediate(callback),
+    lost(message) {
+      // Ends this worker only, and so its node, in the orderly way that a dead shard has.
+      process.stderr.write(`nearstate: ${message}\n`)
+      process.exit(70)
+    },
+  })
+  inside.on('message', () => runner.slice())
+
+  const onRejection = (reason: unknown): void => {
+    const snapshot = snapshotOf(reason)
+    if (!isUserRejection(snapshot, runner)) throw reason
+    options.onStrayRejection(`User code left a rejected promise behind: ${snapshot.message}`)
+  }
+  process.on('unhandledRejection', onRejection)
+
+  return {
+    userCode: new UserCode(runner, quarantine, options.provided),
+    close() {
+      process.off('unhandledRejection', onRejection)
+      inside.close()
+    },
+  }
+}
+
+/** By its stack; what has none is the user's if user code ran in this very turn of the event loop. */
+const isUserRejection = (thrown: ThrownSnapshot, runner: SliceRunner): boolean =>
+  thrown.stack.includes(bundleFileName('')) || (thrown.stack === '' && runner.inTurn)
