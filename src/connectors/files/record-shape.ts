@@ -16,5 +16,6 @@ export function recordMaker(header: readonly string[], origin: string): RecordMa
   const twice = header.find((name, column) => header.indexOf(name) !== column)
   if (twice !== undefined) throw invalidArgument(`Cannot read "${origin}" as CSV: its header names column "${twice.slice(0, 100)}" twice`)
   const fields = header.map((name, column) => `${name === '__proto__' ? '["__proto__"]' : JSON.stringify(name)}:v[${column}]`)
+  // oxlint-disable-next-line typescript/no-implied-eval -- see above
   return new Function('v', `return {${fields.join(',')}}`) as RecordMaker
 }
