@@ -1,0 +1,384 @@
+/**
+ * A map, as a client sees it: typed keys and values over the router.
+ *
+ * Values are MessagePack (see wire/value-codec). With a schema, what is written is its output, and a value it refuses is INVALID_ARGUMENT;
+ * what is read is returned as it was stored, whoever stored it.
+ */
+import type { Duration } from '../base/duration.ts'
+import { parseDuration } from '../base/duration.ts'
+import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { type Schema, validate } from '../base/schema.ts'
+import { encodeKeyInto, encodeKeyPrefix, keyMaxBytes } from '../keys/encode-key.ts'
+import type { InvokeFunction } from '../keys/function-types.ts'
+import { formatKeyCodec } from '../keys/key-codec.ts'
+import type { AnyKey, KeyOf } from '../keys/key-space.ts'
+import { partitionOfKey } from '../keys/partition-of.ts'
+import { OperationKind, type OperationOptions, type ResultDetail } from '../wire/generated/nearstate/v1/data.ts'
+import { emptyOptions } from '../wire/operations.ts'
+import { decodeValue, withEncoded } from '../wire/value-codec.ts'
+import { type CallOptions, cancelled, checkOptions, type ExpiryOptions, signalOf, timeoutMsOf } from './call-options.ts'
+import { type MapRoute, Operation } from './operation.ts'
+import { inGroups, pagesOf } from './partition-pages.ts'
+import type { Router } from './router.ts'
+
+export interface MapEntry<V> {
+  readonly value: V
+  /** Grows with every write to the key, also after delete and re-create. */
+  readonly version: number
+  /** Wall time in milliseconds; undefined: never. */
+  readonly expiresAt: number | undefined
+}
+
+export interface ScanOptions<K> extends CallOptions {
+  /** At most so many entries. */
+  readonly limit?: number
+  /** String and bytes keys: those that begin with it. Tuples: those whose first elements are it. */
+  readonly prefix?: K extends readonly unknown[] ? readonly unknown[] : K
+}
+
+export interface InvokeAllOptions<K> {
+  /** Only these; default: every entry of the map. */
+  readonly keys?: Iterable<K>
+}
+
+const keyScratch = Buffer.allocUnsafeSlow(keyMaxBytes)
+const callNames = ['signal', 'timeout']
+const expiryNames = [...callNames, 'ttl', 'maxIdle']
+const whereLater = { where: 'predicates on values come with the query engine, in a later release; filter what you get, or use a prefix' }
+/** Entries of one setAll or getAll that are on their way at once. */
+const groupSize = 8192
+
+export class GridMap<S extends AnyKey, V> {
+  readonly name: string
+  readonly key: S
+  readonly #router: Router
+  readonly #route: MapRoute
+  readonly #schema: Schema<V> | undefined
+  readonly #timeoutMs: number
+
+  /** Made by `grid.map`. */
+  constructor(router: Router, name: string, key: S, schema: Schema<V> | undefined, timeoutMs: number) {
+    this.name = name
+    this.key = key
+    this.#router = router
+    this.#route = { name, keySpace: key.name, keyCodec: key.codec, keyCodecText: formatKeyCodec(key.codec) }
+    this.#schema = schema
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** The value, or undefined. Linearizable: sees every write that was acknowledged before the call. */
+  get(key: KeyOf<S>, options?: CallOptions): Promise<V | undefined> {
+    return this.#call(OperationKind.GET, key, undefined, false, undefined, options, readValue) as Promise<V | undefined>
+  }
+
+  /** The value with its version and expiry, or undefined. */
+  getEntry(key: KeyOf<S>, options?: CallOptions): Promise<MapEntry<V> | undefined> {
+    return this.#call(OperationKind.GET_ENTRY, key, undefined, false, undefined, options, readEntry) as Promise<MapEntry<V> | undefined>
+  }
+
+  /** Writes the value, whatever was there. Resolves when it is acknowledged. `undefined` is no value. */
+  set(key: KeyOf<S>, value: V, options?: ExpiryOptions & CallOptions): Promise<void> {
+    const expiry = options === undefined ? undefined : this.#expiryOptions(options)
+    return this.#call(OperationKind.SET, key, value, true, expiry, options, nothing) as Promise<void>
+  }
+
+  /** Deletes the entry; resolves to whether it was there. */
+  delete(key: KeyOf<S>, options?: CallOptions): Promise<boolean> {
+    return this.#call(OperationKind.DELETE, key, undefined, false, undefined, options, wasThere) as Promise<boolean>
+  }
+
+  /** Writes the value only if there is none: resolves to undefined then, else to the value that is there. */
+  putIfAbsent(key: KeyOf<S>, value: V, options?: ExpiryOptions & CallOptions): Promise<V | undefined> {
+    const expiry = options === undefined ? undefined : this.#expiryOptions(options)
+    return this.#call(OperationKind.PUT_IF_ABSENT, key, value, true, expiry, options, readValue) as Promise<V | undefined>
+  }
+
+  /** Writes the value only over the version given; CONFLICT otherwise. The entry keeps its expiry. */
+  replace(key: KeyOf<S>, value: V, options: { readonly ifVersion: number } & CallOptions): Promise<void> {
+    checkOptions('replace', options, [...callNames, 'ifVersion'])
+    const { ifVersion } = options
+    if (!Number.isSafeInteger(ifVersion) || ifVersion < 0) {
+      return Promise.reject(
+        invalidArgument(`Cannot replace in map "${this.name}": ifVersion is ${String(ifVersion)}, a version that getEntry gave is wanted`),
+      )
+    }
+    const wire = { ...emptyOptions(), ifVersion: BigInt(ifVersion) }
+    return this.#call(OperationKind.REPLACE, key, value, true, wire, options, nothing) as Promise<void>
+  }
+
+  /**
+   * Reads, calls `fn` (with undefined for a missing entry) and writes its result if nobody wrote meanwhile; tries again if
+   * somebody did. `fn` may therefore run several times. Resolves to the new value. For heavy contention use `invoke`.
+   */
+  async update(key: KeyOf<S>, fn: (value: V | undefined) => V, options?: CallOptions): Promise<V> {
+    checkOptions('update', options, callNames)
+    const deadlineMs = performance.now() + timeoutMsOf(options, this.#timeoutMs)
+    for (;;) {
+      const left = this.#remaining(deadlineMs, 'update', options)
+      const entry = await this.getEntry(key, left)
+      const next = fn(entry?.value)
+      try {
+        if (entry !== undefined) {
+          await this.replace(key, next, { ...this.#remaining(deadlineMs, 'update', options), ifVersion: entry.version })
+          return next
+        }
+        if ((await this.putIfAbsent(key, next, this.#remaining(deadlineMs, 'update', options))) === undefined) return next
+      } catch (thrown) {
+        if (!(thrown instanceof NearstateError && thrown.code === 'CONFLICT')) throw thrown
+      }
+    }
+  }
+
+  /** Changes when the entry expires, without writing the value; what is not named stays. Resolves to whether it was there. */
+  expire(key: KeyOf<S>, expiry: ExpiryOptions, options?: CallOptions): Promise<boolean> {
+    if (expiry.ttl === undefined && expiry.maxIdle === undefined) {
+      return Promise.reject(invalidArgument(`Cannot change expiry in map "${this.name}": ttl or maxIdle is wanted; persist lifts both`))
+    }
+    return this.#call(OperationKind.EXPIRE, key, undefined, false, this.#expiryOptions(expiry), options, wasThere) as Promise<boolean>
+  }
+
+  /** Lifts every expiry from the entry. Resolves to whether it was there. */
+  persist(key: KeyOf<S>, options?: CallOptions): Promise<boolean> {
+    const lift = { ...emptyOptions(), ttlMs: 0n, maxIdleMs: 0n }
+    return this.#call(OperationKind.EXPIRE, key, undefined, false, lift, options, wasThere) as Promise<boolean>
+  }
+
+  /** The entries that are there, by key as given. Reads of one turn leave as one message per shard. */
+  async getAll(keys: Iterable<KeyOf<S>>, options?: CallOptions): Promise<Map<KeyOf<S>, V>> {
+    checkOptions('getAll', options, callNames)
+    const found = new Map<KeyOf<S>, V>()
+    for (const group of inGroups(keys, groupSize)) {
+      const values = await Promise.all(group.map(key => this.get(key, options)))
+      group.forEach((key, i) => {
+        const value = values[i]
+        if (value !== undefined) found.set(key, value)
+      })
+    }
+    return found
+  }
+
+  /** Writes all entries; not atomic. When some fail, the error (the first one's code) lists their keys in `failedKeys`. */
+  async setAll(entries: Iterable<readonly [KeyOf<S>, V]>, options?: ExpiryOptions & CallOptions): Promise<void> {
+    checkOptions('setAll', options, expiryNames)
+    const failedKeys: KeyOf<S>[] = []
+    let first: unknown
+    for (const group of inGroups(entries, groupSize)) {
+      const outcomes = await Promise.allSettled(group.map(([key, value]) => this.set(key, value, options)))
+      outcomes.forEach((outcome, i) => {
+        if (outcome.status === 'fulfilled') return
+        first ??= outcome.reason
+        failedKeys.push((group[i] as readonly [KeyOf<S>, V])[0])
+      })
+    }
+    if (failedKeys.length === 0) return
+    const cause = first instanceof NearstateError ? first : new NearstateError('INTERNAL', String(first))
+    throw new NearstateError(cause.code, `${failedKeys.length} entries of map "${this.name}" were not written: ${cause.message}`, {
+      cause,
+      failedKeys,
+    })
+  }
+
+  /**
+   * Runs a deployed function on the entry, atomically, where it lives. At most once: a call whose answer is lost rejects with
+   * OUTCOME_UNKNOWN and is not repeated. FUNCTION_FAILED carries the function's own message and stack.
+   */
+  readonly invoke: InvokeFunction<KeyOf<S>, CallOptions> = ((key: KeyOf<S>, name: string, args?: unknown, options?: CallOptions) => {
+    const wire = { ...emptyOptions(), function: checkFunctionName(name) }
+    return this.#call(OperationKind.INVOKE, key, args === undefined ? null : args, true, wire, options, readValue)
+  }) as InvokeFunction<KeyOf<S>, CallOptions>
+
+  /** Runs a deployed function on many entries, on all owners in parallel; resolves to the results that are not undefined, by key. */
+  async invokeAll(
+    target: InvokeAllOptions<KeyOf<S>>,
+    name: string,
+    args?: unknown,
+    options?: CallOptions,
+  ): Promise<Map<KeyOf<S>, unknown>> {
+    checkOptions('invokeAll', target, ['keys'], whereLater)
+    checkOptions('invokeAll', options, callNames)
+    const results = new Map<KeyOf<S>, unknown>()
+    const keep = (key: KeyOf<S>, result: unknown): void => {
+      if (result !== undefined) results.set(key, result)
+    }
+    if (target.keys !== undefined) {
+      for (const group of inGroups(target.keys, groupSize)) {
+        const outcomes = await Promise.all(group.map(key => this.invoke(key, name, args, options)))
+        group.forEach((key, i) => keep(key, outcomes[i]))
+      }
+      return results
+    }
+    const wire = { ...emptyOptions(), function: checkFunctionName(name) }
+    const page = (partition: number, cursor: Buffer): Promise<Buffer> =>
+      this.#callPartition(
+        OperationKind.INVOKE_ALL,
+        partition,
+        args === undefined ? null : args,
+        true,
+        { ...wire, cursor },
+        options,
+      ) as Promise<Buffer>
+    for await (const [key, result] of pagesOf<KeyOf<S>>(this.#router.partitionCount, this.key.codec, page)) keep(key, result)
+    return results
+  }
+
+  /** Number of entries, over all partitions; exact where nothing is written meanwhile. Expired entries that were not yet removed count. */
+  async size(options?: CallOptions): Promise<number> {
+    const counts = await this.#everywhere(OperationKind.SIZE, options)
+    return counts.reduce((sum, bytes) => sum + (bytes.length === 8 ? Number(bytes.readBigUInt64BE()) : 0), 0)
+  }
+
+  /** Removes all entries. Not atomic: entries written meanwhile may stay. */
+  async clear(options?: CallOptions): Promise<void> {
+    await this.#everywhere(OperationKind.CLEAR, options)
+  }
+
+  /**
+   * All entries, in no order that means anything. Each entry that is there throughout comes exactly once; one written or deleted
+   * meanwhile comes at most once. Reads ahead a bounded number of pages; `break` stops it. `timeout` is that of one page.
+   */
+  async *scan(options: ScanOptions<KeyOf<S>> = {}): AsyncGenerator<[KeyOf<S>, V]> {
+    checkOptions('scan', options, [...callNames, 'limit', 'prefix'], whereLater)
+    const { limit = Number.POSITIVE_INFINITY, prefix } = options
+    if (limit !== Number.POSITIVE_INFINITY && !(Number.isSafeInteger(limit) && limit >= 0)) {
+      throw invalidArgument(`Cannot scan map "${this.name}": limit is ${String(limit)}, a whole number of entries is wanted`)
+    }
+    const wire = emptyOptions()
+    if (limit < 1000) wire.limit = Math.max(1, limit)
+    if (prefix !== undefined) wire.prefix = Buffer.from(encodeKeyPrefix(this.key.codec, prefix))
+    const page = (partition: number, cursor: Buffer): Promise<Buffer> =>
+      this.#callPartition(OperationKind.SCAN, partition, undefined, false, { ...wire, cursor }, options) as Promise<Buffer>
+    let left = limit
+    if (left === 0) return
+    for await (const entry of pagesOf<KeyOf<S>>(this.#router.partitionCount, this.key.codec, page)) {
+      yield entry as [KeyOf<S>, V]
+      left -= 1
+      if (left === 0) return
+    }
+  }
+
+  #remaining(deadlineMs: number, what: string, options: CallOptions | undefined): CallOptions {
+    const leftMs = Math.floor(deadlineMs - performance.now())
+    if (leftMs <= 0)
+      throw new NearstateError(
+        'DEADLINE_EXCEEDED',
+        `${what} on map "${this.name}" was not done within the time-out: others wrote the entry each time`,
+      )
+    return { timeout: `${leftMs}ms`, ...signalOf(options) }
+  }
+
+  #expiryOptions(options: ExpiryOptions & CallOptions): OperationOptions | undefined {
+    checkOptions(`map "${this.name}"`, options, expiryNames)
+    if (options.ttl === undefined && options.maxIdle === undefined) return undefined
+    const wire = emptyOptions()
+    if (options.ttl !== undefined) wire.ttlMs = expiryMs('ttl', options.ttl)
+    if (options.maxIdle !== undefined) wire.maxIdleMs = expiryMs('maxIdle', options.maxIdle)
+    return wire
+  }
+
+  async #everywhere(kind: number, options: CallOptions | undefined): Promise<readonly Buffer[]> {
+    checkOptions(`map "${this.name}"`, options, callNames)
+    const partitions = Array.from({ length: this.#router.partitionCount }, (_, partition) => partition)
+    return Promise.all(
+      partitions.map(partition => this.#callPartition(kind, partition, undefined, false, emptyOptions(), options)),
+    ) as Promise<Buffer[]>
+  }
+
+  #callPartition(
+    kind: number,
+    partition: number,
+    value: unknown,
+    hasValue: boolean,
+    wire: OperationOptions,
+    options: CallOptions | undefined,
+  ): Promise<unknown> {
+    wire.partition = partition
+    return new Promise((resolve, reject) => {
+      const deadlineMs = performance.now() + timeoutMsOf(options, this.#timeoutMs)
+      this.#submit(new Operation(kind, this.#route, partition, wire, deadlineMs, rawBytes, resolve, reject), 0, value, hasValue, options)
+    })
+  }
+
+  #call(
+    kind: number,
+    key: KeyOf<S>,
+    value: unknown,
+    hasValue: boolean,
+    wire: OperationOptions | undefined,
+    options: CallOptions | undefined,
+    complete: Operation['complete'],
+  ): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const { keyCodec } = this.#route
+      const keyEnd = encodeKeyInto(keyCodec, key, keyScratch, 0)
+      const partition = partitionOfKey(keyCodec, keyScratch, 0, keyEnd, this.#router.partitionCount)
+      const deadlineMs = performance.now() + (options === undefined ? this.#timeoutMs : timeoutMsOf(options, this.#timeoutMs))
+      const operation = new Operation(kind, this.#route, partition, wire, deadlineMs, complete, resolve, reject)
+      const checked = hasValue && this.#schema !== undefined && kind !== OperationKind.INVOKE ? this.#validated(this.#schema, value) : value
+      this.#submit(operation, keyEnd, checked, hasValue, options)
+    })
+  }
+
+  /** The key, if any, is keyScratch[0..keyEnd). */
+  #submit(operation: Operation, keyEnd: number, value: unknown, hasValue: boolean, options: CallOptions | undefined): void {
+    if (options !== undefined && !this.#observe(operation, options)) return
+    if (!hasValue) {
+      this.#router.submit(operation, keyScratch, keyEnd, undefined, 0, 0)
+      return
+    }
+    if (value === undefined) throw invalidArgument(`Cannot store entry in map "${this.name}": the value is undefined; use delete, or null`)
+    withEncoded(value, (bytes, start, end) => {
+      const { valueMaxBytes } = this.#router
+      if (end - start > valueMaxBytes) {
+        throw invalidArgument(`Cannot store entry in map "${this.name}": value is ${end - start} bytes, limit is ${valueMaxBytes}`)
+      }
+      this.#router.submit(operation, keyScratch, keyEnd, bytes, start, end)
+    })
+  }
+
+  /** Whether the call may go on. */
+  #observe(operation: Operation, options: CallOptions): boolean {
+    const { signal } = options
+    if (signal === undefined) return true
+    const abort = (): void => operation.fail(cancelled(`Call on map "${this.name}"`, signal))
+    if (signal.aborted) {
+      abort()
+      return false
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    operation.onSettled = () => signal.removeEventListener('abort', abort)
+    return true
+  }
+
+  #validated(schema: Schema<V>, value: unknown): unknown {
+    const outcome = validate(schema, value)
+    if (outcome.kind === 'refused')
+      throw invalidArgument(`Cannot store entry in map "${this.name}": its schema refuses the value: ${outcome.reason}`)
+    return outcome.value
+  }
+}
+
+const readValue = (absent: boolean, bytes: Buffer, start: number, end: number): unknown =>
+  absent || start === end ? undefined : decodeValue(bytes, start, end)
+const readEntry = (absent: boolean, bytes: Buffer, start: number, end: number, detail: ResultDetail | undefined): unknown =>
+  absent
+    ? undefined
+    : {
+        value: decodeValue(bytes, start, end),
+        version: Number(detail?.version ?? 0n),
+        expiresAt: detail?.expiresAtMs === undefined ? undefined : Number(detail.expiresAtMs),
+      }
+const nothing = (): undefined => undefined
+const wasThere = (absent: boolean): boolean => !absent
+const rawBytes = (_absent: boolean, bytes: Buffer, start: number, end: number): Buffer => bytes.subarray(start, end)
+
+function expiryMs(what: string, duration: Duration): bigint {
+  const ms = parseDuration(duration, what)
+  if (ms === 0) throw invalidArgument(`Cannot use ${what} "${duration}": more than 0 is wanted; persist lifts an expiry`)
+  return BigInt(ms)
+}
+
+function checkFunctionName(name: unknown): string {
+  if (typeof name !== 'string' || name === '')
+    throw invalidArgument(`Cannot invoke: the name of a deployed function is wanted, got ${typeof name}`)
+  return name
+}

@@ -1,0 +1,336 @@
+/**
+ * The client's stream to one shard.
+ *
+ * Owns: batching (all operations of one turn of the event loop leave as one message), numbering, the table of the unanswered, chunked
+ * values, pacing by the stream's back-pressure. Does not: choose shards or retry; what was not done goes back to the router.
+ *
+ * 1. Nothing is written before the shard has answered the opening of the stream, so what fails before that was not sent.
+ * 2. At most `inFlightMax` operations are unanswered; up to `waitingMax` more wait in order; above that a call is refused.
+ */
+import { NearstateError } from '../base/errors.ts'
+import type { PipeStream } from '../transport/pipe-stream.ts'
+import { ChunkAssembler, chunksOf } from '../wire/chunks.ts'
+import { type MapDeclaration, type OperationBatch, type ResultBatch, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
+import { batchOperationsMax, batchTargetBytes, chunkMaxBytes, wireVersion } from '../wire/limits.ts'
+import { emptyBatch, emptyOptions, OperationBuilder } from '../wire/operations.ts'
+import { errorOf, ResultReader } from '../wire/results.ts'
+import type { MapRoute, Operation } from './operation.ts'
+
+export interface PipeOwner {
+  /** The shard did nothing: its table is another one. `tableVersion` is the shard's. */
+  onNotOwner(operation: Operation, tableVersion: bigint): void
+  /** The stream is gone with these, in order; `operation.sent` says which may have reached the shard. */
+  onPipeDown(pipe: ShardPipe, operations: readonly Operation[], error: NearstateError): void
+  onPipeUp(pipe: ShardPipe): void
+}
+
+export interface PipeLimits {
+  readonly inFlightMax: number
+  readonly waitingMax: number
+  /** Bytes of keys and values written and not answered, above which operations wait. */
+  readonly inFlightMaxBytes: number
+  readonly valueMaxBytes: number
+}
+
+export class ShardPipe {
+  readonly address: string
+  readonly #gateway: boolean
+  readonly #owner: PipeOwner
+  readonly #limits: PipeLimits
+  readonly #stream: PipeStream
+  readonly #builder = new OperationBuilder()
+  readonly #assembler: ChunkAssembler
+  readonly #slots = new Map<MapRoute, number>()
+  readonly #inFlight = new Map<number, Operation>()
+  #queued: Operation[] = []
+  #waiting: Operation[] = []
+  #declarations: MapDeclaration[] = []
+  #pendingChunks: { upload: number; value: Buffer }[] = []
+  #inFlightBytes = 0
+  #nextId = 0
+  #nextUpload = 1
+  #flushPending = false
+  #state: 'opening' | 'open' | 'full' | 'down' = 'opening'
+  /** Version of the table that operations are routed by; the router keeps it current. */
+  tableVersion = 0n
+
+  constructor(address: string, gateway: boolean, open: (listener: ShardPipe) => PipeStream, owner: PipeOwner, limits: PipeLimits) {
+    this.address = address
+    this.#gateway = gateway
+    this.#owner = owner
+    this.#limits = limits
+    this.#assembler = new ChunkAssembler(limits.valueMaxBytes)
+    this.#stream = open(this)
+    this.#stream.write({ ...emptyBatch(), wireVersion })
+  }
+
+  get isDown(): boolean {
+    return this.#state === 'down'
+  }
+
+  get unansweredCount(): number {
+    return this.#inFlight.size + this.#queued.length + this.#waiting.length
+  }
+
+  /** Takes an operation; key and value bytes are copied before it returns. */
+  submit(
+    operation: Operation,
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    value: Uint8Array | undefined,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    const full =
+      this.#inFlight.size + this.#queued.length >= this.#limits.inFlightMax || this.#inFlightBytes >= this.#limits.inFlightMaxBytes
+    if (full || this.#waiting.length > 0) {
+      this.#wait(operation, key, keyStart, keyEnd, value, valueStart, valueEnd)
+      return
+    }
+    this.#append(operation, key, keyStart, keyEnd, value, valueStart, valueEnd)
+  }
+
+  /** Sends a parked or waiting operation from its own bytes. */
+  resubmit(operation: Operation): void {
+    const value = operation.valueEnd > operation.valueStart ? operation.values : undefined
+    this.submit(operation, operation.keys, operation.keyStart, operation.keyEnd, value, operation.valueStart, operation.valueEnd)
+  }
+
+  /** Fails what has passed its deadline; called every some milliseconds. */
+  expire(nowMs: number): void {
+    for (const [id, operation] of this.#inFlight) {
+      if (operation.deadlineMs > nowMs && !operation.settled) continue
+      this.#inFlight.delete(id)
+      this.#inFlightBytes -= bytesOf(operation)
+      operation.fail(operation.unanswered('DEADLINE_EXCEEDED', `no answer from ${this.address} within the time-out`))
+    }
+    for (const operation of this.#queued) expireUnsent(operation, nowMs)
+    if (this.#waiting.length === 0) return
+    for (const operation of this.#waiting) expireUnsent(operation, nowMs)
+    this.#waiting = this.#waiting.filter(operation => !operation.settled)
+    this.#admitWaiting()
+  }
+
+  close(error: NearstateError): void {
+    this.#down(error)
+    this.#stream.close()
+  }
+
+  // What the transport reports:
+
+  onOpen(): void {
+    if (this.#state !== 'opening') return
+    this.#state = 'open'
+    this.#owner.onPipeUp(this)
+    this.#flush()
+  }
+
+  onDrain(): void {
+    if (this.#state !== 'full') return
+    this.#state = 'open'
+    this.#flush()
+  }
+
+  onResults(batch: ResultBatch): void {
+    try {
+      this.#accept(batch)
+    } catch (thrown) {
+      this.close(thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', String(thrown), { cause: thrown }))
+    }
+  }
+
+  onDown(error: NearstateError): void {
+    this.#down(error)
+  }
+
+  #append(
+    operation: Operation,
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    value: Uint8Array | undefined,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    const valueBytes = valueEnd - valueStart
+    if (this.#builder.count >= batchOperationsMax || this.#builder.bytes + keyEnd - keyStart + valueBytes > batchTargetBytes) this.#flush()
+    let options = operation.options
+    let inline = value
+    if (value !== undefined && valueBytes > chunkMaxBytes) {
+      operation.largeValue ??= Buffer.from(value.subarray(valueStart, valueEnd))
+      options = { ...(options ?? emptyOptions()), upload: this.#upload(operation.largeValue) }
+      inline = undefined
+    }
+    const slot = this.#slots.get(operation.route) ?? this.#declare(operation.route)
+    this.#builder.append(operation.kind, slot, key, keyStart, keyEnd, inline, valueStart, valueEnd, options)
+    operation.tableVersion = this.tableVersion
+    this.#inFlightBytes += keyEnd - keyStart + valueBytes
+    this.#queued.push(operation)
+    if (!this.#flushPending) {
+      this.#flushPending = true
+      queueMicrotask(this.#flushTurn)
+    }
+  }
+
+  readonly #flushTurn = (): void => {
+    this.#flushPending = false
+    this.#flush()
+  }
+
+  #declare(route: MapRoute): number {
+    const slot = this.#slots.size
+    this.#slots.set(route, slot)
+    this.#declarations.push({ slot, name: route.name, keySpace: route.keySpace, keyCodec: route.keyCodecText })
+    return slot
+  }
+
+  #upload(value: Buffer): number {
+    const upload = this.#nextUpload
+    this.#nextUpload = upload === 0xffffffff ? 1 : upload + 1
+    this.#pendingChunks.push({ upload, value })
+    return upload
+  }
+
+  #wait(
+    operation: Operation,
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    value: Uint8Array | undefined,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    if (this.#waiting.length >= this.#limits.waitingMax) {
+      operation.fail(
+        new NearstateError(
+          'RESOURCE_EXHAUSTED',
+          `Cannot send to ${this.address}: ${this.#limits.inFlightMax} calls are unanswered and ${this.#waiting.length} wait, which is the limit; await some of them first`,
+        ),
+      )
+      return
+    }
+    if (key !== operation.keys) {
+      operation.keys = Buffer.from(key.subarray(keyStart, keyEnd))
+      operation.keyStart = 0
+      operation.keyEnd = operation.keys.length
+    }
+    if (value !== undefined && value !== operation.values) {
+      operation.values = Buffer.from(value.subarray(valueStart, valueEnd))
+      operation.valueStart = 0
+      operation.valueEnd = operation.values.length
+    }
+    this.#waiting.push(operation)
+  }
+
+  #flush(): void {
+    if (this.#state !== 'open' || this.#queued.length === 0) return
+    for (const { upload, value } of this.#pendingChunks) {
+      for (const chunk of chunksOf(upload, value)) this.#stream.write({ ...emptyBatch(), chunk })
+    }
+    this.#pendingChunks = []
+    const operations = this.#queued
+    const firstId = this.#nextId
+    const batch = this.#builder.take(firstId, this.tableVersion)
+    this.#queued = []
+    batch.gateway = this.#gateway
+    if (this.#declarations.length > 0) {
+      batch.maps = this.#declarations
+      this.#declarations = []
+    }
+    locate(operations, batch)
+    for (let i = 0; i < operations.length; i += 1) {
+      const operation = operations[i] as Operation
+      operation.sent = true
+      this.#inFlight.set((firstId + i) >>> 0, operation)
+    }
+    this.#nextId = (firstId + operations.length) >>> 0
+    if (!this.#stream.write(batch)) this.#state = 'full'
+  }
+
+  #accept(batch: ResultBatch): void {
+    if (batch.chunk !== undefined) {
+      this.#assembler.accept(batch.chunk)
+      return
+    }
+    const reader = new ResultReader(batch)
+    const { values, valueBounds, count } = reader
+    for (let i = 0; i < count; i += 1) {
+      const id = reader.idAt(i)
+      const detail = reader.detailAt(i)
+      const chunked = detail?.chunked === true ? this.#assembler.take(id) : undefined
+      const operation = this.#inFlight.get(id)
+      // Its deadline has passed or its caller has left.
+      if (operation === undefined) continue
+      this.#inFlight.delete(id)
+      this.#inFlightBytes -= bytesOf(operation)
+      if (operation.settled) continue
+      const status = reader.statusAt(i)
+      if (status === ResultStatus.OK || status === ResultStatus.ABSENT) {
+        const bytes = chunked ?? values
+        const start = chunked === undefined ? (valueBounds[i] as number) : 0
+        const end = chunked === undefined ? (valueBounds[i + 1] as number) : chunked.length
+        operation.succeed(status === ResultStatus.ABSENT, bytes, start, end, detail)
+      } else if (status === ResultStatus.NOT_OWNER) {
+        operation.sent = false
+        this.#owner.onNotOwner(operation, batch.tableVersion)
+      } else {
+        operation.fail(errorOf(detail))
+      }
+    }
+    if (this.#waiting.length > 0) this.#admitWaiting()
+  }
+
+  #admitWaiting(): void {
+    const waiting = this.#waiting
+    let taken = 0
+    while (taken < waiting.length) {
+      if (this.#inFlight.size + this.#queued.length >= this.#limits.inFlightMax || this.#inFlightBytes >= this.#limits.inFlightMaxBytes)
+        break
+      const operation = waiting[taken] as Operation
+      taken += 1
+      if (operation.settled) continue
+      const value = operation.valueEnd > operation.valueStart ? operation.values : undefined
+      this.#append(operation, operation.keys, operation.keyStart, operation.keyEnd, value, operation.valueStart, operation.valueEnd)
+    }
+    this.#waiting = taken === waiting.length ? [] : waiting.slice(taken)
+  }
+
+  #down(error: NearstateError): void {
+    if (this.#state === 'down') return
+    this.#state = 'down'
+    // What is still in the builder gets bytes of its own, so that it can be sent elsewhere.
+    locate(this.#queued, this.#builder.take(0, 0n))
+    const operations = [...this.#inFlight.values(), ...this.#queued, ...this.#waiting].filter(operation => !operation.settled)
+    this.#inFlight.clear()
+    this.#queued = []
+    this.#waiting = []
+    this.#assembler.clear()
+    this.#owner.onPipeDown(this, operations, error)
+  }
+}
+
+/** Tells the operations of a batch where their bytes lie now. */
+function locate(operations: readonly Operation[], batch: OperationBatch): void {
+  const { keys, keyLengths, values, valueLengths } = batch
+  let keyAt = 0
+  let valueAt = 0
+  for (let i = 0; i < operations.length; i += 1) {
+    const operation = operations[i] as Operation
+    operation.keys = keys
+    operation.keyStart = keyAt
+    keyAt += keyLengths[i] as number
+    operation.keyEnd = keyAt
+    const large = operation.largeValue
+    operation.values = large ?? values
+    operation.valueStart = large === undefined ? valueAt : 0
+    if (large === undefined && valueLengths.length > 0) valueAt += valueLengths[i] as number
+    operation.valueEnd = large?.length ?? valueAt
+  }
+}
+
+const bytesOf = (operation: Operation): number => operation.keyEnd - operation.keyStart + operation.valueEnd - operation.valueStart
+
+function expireUnsent(operation: Operation, nowMs: number): void {
+  if (operation.deadlineMs <= nowMs) operation.fail(operation.unanswered('DEADLINE_EXCEEDED', 'it waited for its turn beyond the time-out'))
+}

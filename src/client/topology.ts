@@ -1,0 +1,126 @@
+/**
+ * The client's copy of the cluster description: follows `Admin.Watch` of one endpoint and moves on to another when it fails.
+ * Owns: which endpoint is asked, back-off with jitter between tries, never going back to an older version. Does not: open pipes.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf, NearstateError } from '../base/errors.ts'
+import { createGrpcClient, type GrpcClient } from '../transport/grpc/client.ts'
+import { AdminDefinition, type ClusterDescription } from '../wire/generated/nearstate/v1/admin.ts'
+
+export type AdminClient = GrpcClient<typeof AdminDefinition>
+
+export interface TopologyListener {
+  onDescription(description: ClusterDescription): void
+  onConnected(endpoint: string): void
+  onDisconnected(endpoint: string, error: NearstateError): void
+}
+
+const backoffFirstMs = 50
+const backoffMaxMs = 2000
+
+export class Topology {
+  readonly #given: readonly string[]
+  readonly #listener: TopologyListener
+  readonly #stopping = new AbortController()
+  readonly #clients = new Map<string, AdminClient>()
+  #current: ClusterDescription | undefined
+  #endpoint: string
+  #watching: Promise<void> = Promise.resolve()
+
+  constructor(endpoints: readonly string[], listener: TopologyListener) {
+    this.#given = endpoints
+    this.#endpoint = endpoints[0] as string
+    this.#listener = listener
+  }
+
+  get current(): ClusterDescription | undefined {
+    return this.#current
+  }
+
+  /** The admin service of the endpoint that answered last. */
+  get admin(): AdminClient {
+    return this.#clientOf(this.#endpoint)
+  }
+
+  /** Resolves with the first description; UNAVAILABLE naming every endpoint tried when none comes within `timeoutMs`. */
+  async start(timeoutMs: number): Promise<void> {
+    const first = Promise.withResolvers<undefined>()
+    this.#watching = this.#follow(first)
+    const timer = setTimeout(() => {
+      const why = this.#lastError === undefined ? 'no answer' : this.#lastError.message
+      first.reject(
+        new NearstateError('UNAVAILABLE', `Cannot reach the cluster at ${this.#given.join(', ')} within ${timeoutMs} ms: ${why}`),
+      )
+    }, timeoutMs)
+    try {
+      await first.promise
+    } catch (failure) {
+      await this.stop()
+      throw failure
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  #lastError: NearstateError | undefined
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#watching
+    for (const client of this.#clients.values()) client.close()
+    this.#clients.clear()
+  }
+
+  async #follow(first: PromiseWithResolvers<undefined>): Promise<void> {
+    let backoffMs = backoffFirstMs
+    for (let attempt = 0; !this.#stopping.signal.aborted; attempt += 1) {
+      const endpoints = this.#endpoints()
+      const endpoint = endpoints[attempt % endpoints.length] as string
+      let connected = false
+      try {
+        for await (const description of this.#clientOf(endpoint).watch({}, { signal: this.#stopping.signal })) {
+          if (!connected) {
+            connected = true
+            backoffMs = backoffFirstMs
+            this.#endpoint = endpoint
+            this.#listener.onConnected(endpoint)
+          }
+          this.#take(description)
+          first.resolve(undefined)
+        }
+        this.#lastError = new NearstateError('UNAVAILABLE', `the node at ${endpoint} has ended the stream`)
+      } catch (thrown) {
+        this.#lastError = thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', messageOf(thrown), { cause: thrown })
+      }
+      if (this.#stopping.signal.aborted) return
+      if (connected) this.#listener.onDisconnected(endpoint, this.#lastError)
+      // Another endpoint may be there at once; after a round of all of them the wait grows.
+      if (attempt % endpoints.length === endpoints.length - 1) {
+        await sleep(backoffMs * (0.5 + Math.random()), undefined, { signal: this.#stopping.signal }).catch(() => {
+          // stopped
+        })
+        backoffMs = Math.min(backoffMaxMs, backoffMs * 2)
+      }
+    }
+  }
+
+  /** Those given first, then those of members learned since. */
+  #endpoints(): readonly string[] {
+    const learned = this.#current?.members.filter(member => member.status === 'alive').map(member => member.address) ?? []
+    return [...new Set([...this.#given, ...learned])]
+  }
+
+  #take(description: ClusterDescription): void {
+    if (this.#current !== undefined && description.version <= this.#current.version) return
+    this.#current = description
+    this.#listener.onDescription(description)
+  }
+
+  #clientOf(endpoint: string): AdminClient {
+    let client = this.#clients.get(endpoint)
+    if (client === undefined) {
+      client = createGrpcClient(AdminDefinition, endpoint, { messageMaxBytes: 32 * 1024 * 1024 })
+      this.#clients.set(endpoint, client)
+    }
+    return client
+  }
+}

@@ -1,0 +1,12 @@
+/** `nearstate`: the client SDK. */
+export type { Duration } from '../base/duration.ts'
+export { type ErrorCode, NearstateError } from '../base/errors.ts'
+export type { Schema } from '../base/schema.ts'
+export type { CallOptions, ExpiryOptions } from '../client/call-options.ts'
+export type { ClusterDescription, ClusterMember } from '../client/cluster-description.ts'
+export { connect, type ConnectOptions } from '../client/connect.ts'
+export type { ConnectionEvent, Grid } from '../client/grid.ts'
+export type { GridMap, InvokeAllOptions, MapEntry, ScanOptions } from '../client/grid-map.ts'
+export type { JobHandle, JobState, JobStatus, StageStatus, SubmitOptions } from '../client/jobs.ts'
+export type { MapInfo, MapOptions } from '../client/maps.ts'
+export { type AnyKey, defineKey, defineTupleKey, type KeyOf, type KeySpace, type TupleKeySpace } from '../keys/key-space.ts'
