@@ -11,7 +11,7 @@
  */
 import { unreachable } from '../base/assert.ts'
 import type { MapId } from '../base/ids.ts'
-import type { MapLimits } from './map-store.ts'
+import type { MapLimits } from './map-limits.ts'
 import type { PartitionStore } from './partition-store.ts'
 
 export type RemoveReason = 'deleted' | 'expired' | 'evicted'

@@ -1,41 +1,59 @@
+/**
+ * One map in one partition: index, entries, expiry and eviction together.
+ *
+ * Owns: what happens to entries; keeping index and wheel right when entries move. Does not: decide (grid), count positions (effect).
+ *
+ * 1. An entry is in the index exactly once, at its location; in the wheel exactly if it is timed.
+ * 2. An entry is written where it stands if it still fits there, so that shrinking and same-size overwrites need no memory.
+ * 3. Entries move only in `put`, `expire`, `remove` and `compact`, a bounded number of bytes at a time.
+ */
+import { assert } from '../base/assert.ts'
 import type { MapId } from '../base/ids.ts'
-import type { ExpireEffect, PutEffect, RemoveEffect } from './effect.ts'
+import { seededRandom, type Random } from '../base/random.ts'
+import type { ExpireEffect, PutEffect, RemoveEffect, RemoveReason } from './effect.ts'
+import {
+  accessedFlag,
+  accessOf,
+  copyBytes,
+  dueAt,
+  entrySize,
+  equalBytes,
+  fillView,
+  flagsAt,
+  flagsFor,
+  idlesFlag,
+  expiresFlag,
+  isDead,
+  keyLengthAt,
+  keyStartAt,
+  setAccess,
+  setExpiresAt,
+  setIdle,
+  setIdleSince,
+  setNext,
+  setPrevious,
+  sizeAt,
+  timedFlag,
+  valueLengthAt,
+  versionAt,
+  writeHeader,
+} from './entry-layout.ts'
+import { EntrySpace, segmentOf, wordOf } from './entry-space.ts'
+import { EntryView } from './entry-view.ts'
+import { evictionRank, evictionSamples, firstAccess, nextAccess } from './eviction.ts'
+import { ExpiryWheel } from './expiry-wheel.ts'
+import { HashIndex, noTable } from './hash-index.ts'
+import { hashKey, hashOfPlace, placeOfHash } from './key-hash.ts'
+import type { MapLimits } from './map-limits.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 
-export type Eviction = 'none' | 'lru' | 'lfu'
-
-export interface MapLimits {
-  /** Bytes of this map's entries in this partition, headers included; 0: no limit of its own. */
-  readonly maxBytes: number
-  readonly eviction: Eviction
-}
+export type { EntryView } from './entry-view.ts'
 
 /** `expired`: the entry is past its time and still stored; the caller appends its removal (reason `expired`). */
 export type Lookup = 'found' | 'absent' | 'expired'
 
 /** `mapFull`: the map's own maxBytes, and nothing to evict; `memoryFull`: the shard's memory budget. */
 export type Admission = 'admitted' | 'mapFull' | 'memoryFull'
-
-/** Keys are at most this long. */
-export const keyMaxBytes = 65_535
-/** No value can be longer, whatever the configuration says. */
-export const valueHardMaxBytes = 64 * 1024 * 1024 - 1
-
-/** An entry that a lookup or a scan stands on. Reused: valid until the next call of any method of its partition's store. */
-export class EntryView {
-  segment: Uint8Array = new Uint8Array(0)
-  keyStart = 0
-  keyEnd = 0
-  valueStart = 0
-  valueEnd = 0
-  version = 0
-  /** 0: none. */
-  expiresAtMs = 0
-  /** 0: none. */
-  maxIdleMs = 0
-  /** The last read or write, if the entry has a maximal idle time; else 0. */
-  idleSinceMs = 0
-}
 
 export interface ScanLimits {
   /** Stops after so many entries (more only for equal hashes). */
@@ -44,10 +62,19 @@ export interface ScanLimits {
   readonly maxBytes: number
 }
 
+/** Keys are at most this long. */
+export const keyMaxBytes = 65_535
+/** No value can be longer, whatever the configuration says. */
+export const valueHardMaxBytes = 64 * 1024 * 1024 - 1
 /** `scanPage` answers this after the last entry. */
 export const scanEnd = 2 ** 32
 
-/** One map in one partition. */
+/** The objects of a map besides its tables: counted, so that many empty maps are not free. */
+const mapObjectBytes = 2048
+/** Bytes of a segment that a write looks through at least and at most while entries are being moved together. */
+const compactMinBytes = 2048
+const compactMaxBytes = 64 * 1024
+
 export class MapStore {
   readonly id: MapId
   limits: MapLimits
@@ -55,22 +82,37 @@ export class MapStore {
   readonly found = new EntryView()
   evicted = 0
   expired = 0
+  readonly #budget: MemoryBudget
+  readonly #random: Random
+  readonly #index: HashIndex
+  readonly #space: EntrySpace
+  readonly #wheel: ExpiryWheel
+  readonly #scanned = new EntryView()
+  /** The latest time that a caller has named. */
+  #wallTimeMs = 0
+  /** Where the last `#locate` ended. */
+  #table = noTable
+  #cell = 0
 
   constructor(id: MapId, limits: MapLimits, budget: MemoryBudget, seed: number) {
     this.id = id
     this.limits = limits
-    void budget
-    void seed
+    this.#budget = budget
+    this.#random = seededRandom(seed)
+    this.#index = new HashIndex(budget)
+    this.#space = new EntrySpace(budget)
+    this.#wheel = new ExpiryWheel(this.#space, budget)
+    budget.add(mapObjectBytes)
   }
 
   /** Entries, those past their time and not yet removed among them. */
   get entries(): number {
-    throw new Error('to come')
+    return this.#index.entries
   }
 
   /** Bytes of the entries with their headers: what `maxBytes` limits. */
   get bytes(): number {
-    throw new Error('to come')
+    return this.#space.liveBytes
   }
 
   /**
@@ -78,7 +120,19 @@ export class MapStore {
    * `touch` counts as an access for max idle, lru and lfu.
    */
   find(key: Uint8Array, keyStart: number, keyEnd: number, wallTimeMs: number, touch = true): Lookup {
-    throw new Error(`to come ${key[keyStart]} ${keyEnd} ${wallTimeMs} ${touch}`)
+    const location = this.#locate(hashKey(key, keyStart, keyEnd), key, keyStart, keyEnd)
+    if (location === 0) return 'absent'
+    const segment = segmentOf(location)
+    const words = this.#space.words[segment] as Int32Array
+    const at = wordOf(location)
+    const flags = flagsAt(words, at)
+    if (flags !== 0) {
+      this.#wallTimeMs = wallTimeMs
+      if ((flags & timedFlag) !== 0 && dueAt(words, at) <= wallTimeMs) return 'expired'
+      if (touch) this.#touch(words, at, flags, wallTimeMs)
+    }
+    fillView(this.found, this.#space.bytes[segment] as Uint8Array, words, at)
+    return 'found'
   }
 
   /**
@@ -95,7 +149,23 @@ export class MapStore {
     hasMaxIdle: boolean,
     evict: (effect: RemoveEffect) => void,
   ): Admission {
-    throw new Error(`to come ${key[keyStart]} ${keyEnd} ${valueLength} ${hasExpiry} ${hasMaxIdle} ${evict.name}`)
+    const flags = flagsFor(hasExpiry, hasMaxIdle, this.limits.eviction !== 'none')
+    const size = entrySize(flags, keyEnd - keyStart, valueLength)
+    const location = this.#locate(hashKey(key, keyStart, keyEnd), key, keyStart, keyEnd)
+    const present = location === 0 ? 0 : sizeAt(this.#wordsOf(location), wordOf(location))
+    if (size <= present) return 'admitted'
+    const { maxBytes, eviction } = this.limits
+    const grows = this.#space.liveBytes + size - present
+    if (maxBytes > 0 && (eviction === 'none' ? grows : size) > maxBytes) return 'mapFull'
+    let growth = this.#space.growthFor(size)
+    if (location === 0) growth += this.#index.growthForInsert()
+    if ((flags & timedFlag) !== 0) growth += this.#wheel.growthForLink()
+    if (!this.#budget.canGrow(growth) || !this.#space.hasNumbers) {
+      this.compact(compactMinBytes)
+      return 'memoryFull'
+    }
+    if (maxBytes > 0 && grows > maxBytes) this.#evictDownTo(maxBytes - size + present, key, keyStart, keyEnd, evict)
+    return 'admitted'
   }
 
   /**
@@ -106,28 +176,263 @@ export class MapStore {
    * written between pages and on whichever replica the next page is read.
    */
   scanPage(cursor: number, limits: ScanLimits, wallTimeMs: number, visit: (entry: EntryView) => void): number {
-    throw new Error(`to come ${cursor} ${limits.maxBytes} ${wallTimeMs} ${visit.name}`)
-  }
-
-  /** Only `applyEffect` and the image call the following. */
-  put(effect: PutEffect, version: number): void {
-    throw new Error(`to come ${effect.kind} ${version}`)
-  }
-
-  remove(effect: RemoveEffect): void {
-    throw new Error(`to come ${effect.kind}`)
-  }
-
-  expire(effect: ExpireEffect): void {
-    throw new Error(`to come ${effect.kind}`)
-  }
-
-  clear(): void {
-    throw new Error('to come')
+    assert(cursor >= 0 && cursor <= scanEnd, `scan cursor ${cursor}`)
+    if (cursor === scanEnd) return scanEnd
+    let seen = 0
+    let bytes = 0
+    let previous = 0
+    let next = scanEnd
+    this.#index.walk(hashOfPlace(cursor), (hash, location) => {
+      if (seen > 0 && hash !== previous && (seen >= limits.maxEntries || bytes >= limits.maxBytes)) {
+        next = placeOfHash(hash)
+        return false
+      }
+      previous = hash
+      seen += 1
+      const words = this.#wordsOf(location)
+      const at = wordOf(location)
+      if (dueAt(words, at) <= wallTimeMs) return true
+      fillView(this.#scanned, this.#space.bytes[segmentOf(location)] as Uint8Array, words, at)
+      bytes += this.#scanned.valueEnd - this.#scanned.keyStart
+      visit(this.#scanned)
+      return true
+    })
+    return next
   }
 
   /** Hands removals (reason `expired`) of entries past their time to `expire`, which applies each before it returns. Answers the work done, at most `budget`. */
   advanceExpiry(wallTimeMs: number, budget: number, expire: (effect: RemoveEffect) => void): number {
-    throw new Error(`to come ${wallTimeMs} ${budget} ${expire.name}`)
+    this.#wallTimeMs = wallTimeMs
+    return this.#wheel.advance(wallTimeMs, budget, location => expire(this.#removal(location, 'expired')))
+  }
+
+  /** Called by `applyEffect` and the image only, like all that follow. */
+  put(effect: PutEffect, version: number): void {
+    const { key, keyStart, keyEnd } = effect
+    this.#wallTimeMs = Math.max(this.#wallTimeMs, effect.wallTimeMs)
+    const keyLength = keyEnd - keyStart
+    const valueLength = effect.valueEnd - effect.valueStart
+    assert(keyLength <= keyMaxBytes && valueLength <= valueHardMaxBytes, `an entry of ${keyLength} + ${valueLength} bytes`)
+    const flags = flagsFor(effect.expiresAtMs > 0, effect.maxIdleMs > 0, this.limits.eviction !== 'none')
+    const size = entrySize(flags, keyLength, valueLength)
+    const hash = hashKey(key, keyStart, keyEnd)
+    const before = this.#locate(hash, key, keyStart, keyEnd)
+    let freed = 0
+    let access = 0
+    let location = before
+    if (before !== 0) {
+      const words = this.#wordsOf(before)
+      const at = wordOf(before)
+      const flagsBefore = flagsAt(words, at)
+      if ((flagsBefore & timedFlag) !== 0) this.#wheel.unlink(before)
+      if ((flags & flagsBefore & accessedFlag) !== 0) access = accessOf(words, at)
+      freed = sizeAt(words, at) - size
+    }
+    if (before === 0 || freed < 0) location = this.#space.allocate(size)
+    const words = this.#wordsOf(location)
+    const bytes = this.#space.bytes[segmentOf(location)] as Uint8Array
+    const at = wordOf(location)
+    writeHeader(words, at, flags, keyLength, valueLength, version)
+    const start = keyStartAt(words, at)
+    copyBytes(key, keyStart, keyEnd, bytes, start)
+    copyBytes(effect.value, effect.valueStart, effect.valueEnd, bytes, start + keyLength)
+    if (flags !== 0) this.#writeTimes(location, effect.expiresAtMs, effect.maxIdleMs, effect.wallTimeMs, access)
+    if (before === 0) {
+      this.#index.insert(hash, location)
+      this.#table = noTable
+    } else this.#settle(before, location, size, freed)
+  }
+
+  /** Changes expiry: in place if the header needs no other fields, else the entry is written anew. */
+  expire(effect: ExpireEffect): void {
+    const { key, keyStart, keyEnd, expiresAtMs, maxIdleMs, wallTimeMs } = effect
+    this.#wallTimeMs = Math.max(this.#wallTimeMs, wallTimeMs)
+    const before = this.#locate(hashKey(key, keyStart, keyEnd), key, keyStart, keyEnd)
+    if (before === 0) return
+    const words = this.#wordsOf(before)
+    const at = wordOf(before)
+    const flagsBefore = flagsAt(words, at)
+    const flags = flagsFor(expiresAtMs > 0, maxIdleMs > 0, (flagsBefore & accessedFlag) !== 0)
+    if ((flagsBefore & timedFlag) !== 0) this.#wheel.unlink(before)
+    const access = (flagsBefore & accessedFlag) !== 0 ? accessOf(words, at) : 0
+    const keyLength = keyLengthAt(words, at)
+    const valueLength = valueLengthAt(words, at)
+    const version = versionAt(words, at)
+    const from = keyStartAt(words, at)
+    const size = entrySize(flags, keyLength, valueLength)
+    const freed = sizeAt(words, at) - size
+    const location = freed < 0 ? this.#space.allocate(size) : before
+    const target = this.#wordsOf(location)
+    const targetAt = wordOf(location)
+    // The payload first: in the same place it may lie where the new header's neighbours come to lie.
+    const to = targetAt * 4 + entrySize(flags, 0, 0)
+    const source = this.#space.bytes[segmentOf(before)] as Uint8Array
+    if (location === before) source.copyWithin(to, from, from + keyLength + valueLength)
+    else (this.#space.bytes[segmentOf(location)] as Uint8Array).set(source.subarray(from, from + keyLength + valueLength), to)
+    writeHeader(target, targetAt, flags, keyLength, valueLength, version)
+    if (flags !== 0) this.#writeTimes(location, expiresAtMs, maxIdleMs, wallTimeMs, access)
+    this.#settle(before, location, size, freed)
+  }
+
+  remove(effect: RemoveEffect): void {
+    const location = this.#locate(hashKey(effect.key, effect.keyStart, effect.keyEnd), effect.key, effect.keyStart, effect.keyEnd)
+    if (location === 0) return
+    if (effect.reason === 'evicted') this.evicted += 1
+    if (effect.reason === 'expired') this.expired += 1
+    const words = this.#wordsOf(location)
+    const at = wordOf(location)
+    if ((flagsAt(words, at) & timedFlag) !== 0) this.#wheel.unlink(location)
+    const size = sizeAt(words, at)
+    this.#index.removeAt(this.#table, this.#cell)
+    this.#table = noTable
+    this.#space.release(segmentOf(location), at, size)
+    if (this.#index.entries === 0) this.#wheel.clear()
+    else this.compact(size)
+  }
+
+  clear(): void {
+    this.#table = noTable
+    this.#index.clear()
+    this.#space.clear()
+    this.#wheel.clear()
+  }
+
+  /** Gives all memory back; the map must not be used afterwards. */
+  release(): void {
+    this.clear()
+    this.#budget.add(-mapObjectBytes)
+  }
+
+  /** Moves live entries out of the segment with much dead in it, if there is one worth it; the more, the more has just died. */
+  compact(deadBytes: number): void {
+    const segment = this.#space.evacuee()
+    if (segment === 0) return
+    const words = this.#space.words[segment] as Int32Array
+    const fill = this.#space.fillOf(segment)
+    const stop = Math.min(fill, this.#space.evacuatedBytes + Math.min(compactMaxBytes, Math.max(compactMinBytes, deadBytes * 8)))
+    while (this.#space.evacuatedBytes < stop) {
+      const at = this.#space.evacuatedBytes >>> 2
+      const size = sizeAt(words, at)
+      if (!isDead(words, at)) {
+        const growth = this.#space.growthFor(size)
+        if ((growth > 0 && !this.#budget.canBorrow(growth)) || !this.#space.hasNumbers) return
+        this.#move(segment, words, at, size)
+      }
+      if (this.#space.evacuee() !== segment) return
+      this.#space.evacuatedBytes += size
+    }
+  }
+
+  #move(segment: number, words: Int32Array, at: number, size: number): void {
+    const from = this.#space.locationOf(segment, at)
+    const keyStart = keyStartAt(words, at)
+    const hash = hashKey(this.#space.bytes[segment] as Uint8Array, keyStart, keyStart + keyLengthAt(words, at))
+    const to = this.#space.allocate(size)
+    this.#wordsOf(to).set(words.subarray(at, at + (size >>> 2)), wordOf(to))
+    this.#index.relocate(hash, from, to)
+    if ((flagsAt(words, at) & timedFlag) !== 0) this.#wheel.moved(to)
+    this.#space.release(segment, at, size)
+  }
+
+  /** After an entry was written over `before`: what it does not need any more is dead. */
+  #settle(before: number, location: number, size: number, freed: number): void {
+    const segment = segmentOf(before)
+    const at = wordOf(before)
+    if (location !== before) {
+      this.#table.cells[this.#cell + 1] = location
+      this.#space.release(segment, at, size + freed)
+      this.compact(size + freed)
+    } else if (freed > 0) {
+      this.#space.release(segment, at + (size >>> 2), freed)
+      this.compact(freed)
+    }
+  }
+
+  #writeTimes(location: number, expiresAtMs: number, maxIdleMs: number, wallTimeMs: number, access: number): void {
+    const words = this.#wordsOf(location)
+    const at = wordOf(location)
+    const flags = flagsAt(words, at)
+    if ((flags & accessedFlag) !== 0) {
+      const eviction = this.limits.eviction
+      setAccess(words, at, access === 0 ? firstAccess(eviction, wallTimeMs) : nextAccess(eviction, access, wallTimeMs, this.#random))
+    }
+    if ((flags & timedFlag) === 0) return
+    if ((flags & expiresFlag) !== 0) setExpiresAt(words, at, expiresAtMs)
+    if ((flags & idlesFlag) !== 0) setIdle(words, at, maxIdleMs, wallTimeMs)
+    setNext(words, at, 0)
+    setPrevious(words, at, 0)
+    this.#wheel.link(location, wallTimeMs)
+  }
+
+  #touch(words: Int32Array, at: number, flags: number, wallTimeMs: number): void {
+    if ((flags & idlesFlag) !== 0) setIdleSince(words, at, wallTimeMs)
+    if ((flags & accessedFlag) !== 0) {
+      setAccess(words, at, nextAccess(this.limits.eviction, accessOf(words, at), wallTimeMs, this.#random))
+    }
+  }
+
+  #evictDownTo(bytes: number, key: Uint8Array, keyStart: number, keyEnd: number, evict: (effect: RemoveEffect) => void): void {
+    const hash = hashKey(key, keyStart, keyEnd)
+    while (this.#space.liveBytes > bytes) {
+      // An eviction may move the entry that is about to be overwritten, hence the look at where it is each time.
+      const location = this.#victim(this.#locate(hash, key, keyStart, keyEnd))
+      const live = this.#space.liveBytes
+      const isDue = dueAt(this.#wordsOf(location), wordOf(location)) <= this.#wallTimeMs
+      evict(this.#removal(location, isDue ? 'expired' : 'evicted'))
+      assert(this.#space.liveBytes < live, `a removal for eviction was not applied to map ${this.id}`)
+    }
+  }
+
+  /** The entry to give up among some sampled ones; never `kept`. There must be another one. */
+  #victim(kept: number): number {
+    let victim = 0
+    let rank = -1
+    for (let i = 0; i < evictionSamples || victim === 0; i += 1) {
+      // Small maps, in which only `kept` is ever hit, end by walking on from it.
+      const location = i < 4 * evictionSamples ? this.#index.near((this.#random.next() * 2 ** 32) | 0) : this.#index.other(kept)
+      if (location === kept) continue
+      const words = this.#wordsOf(location)
+      const at = wordOf(location)
+      const isPlain = (flagsAt(words, at) & accessedFlag) === 0
+      const isDue = dueAt(words, at) <= this.#wallTimeMs
+      const own = isDue || isPlain ? 2 ** 32 : evictionRank(this.limits.eviction, accessOf(words, at), this.#wallTimeMs)
+      if (own > rank) {
+        rank = own
+        victim = location
+      }
+    }
+    return victim
+  }
+
+  #removal(location: number, reason: RemoveReason): RemoveEffect {
+    const words = this.#wordsOf(location)
+    const keyStart = keyStartAt(words, wordOf(location))
+    const keyEnd = keyStart + keyLengthAt(words, wordOf(location))
+    const key = (this.#space.bytes[segmentOf(location)] as Uint8Array).slice(keyStart, keyEnd)
+    return { kind: 'remove', map: this.id, key, keyStart: 0, keyEnd: key.length, reason }
+  }
+
+  /** Location of the entry with this key, 0 if there is none; `#table` and `#cell` tell where the index has it. */
+  #locate(hash: number, key: Uint8Array, keyStart: number, keyEnd: number): number {
+    const table = this.#index.tableOf(hash)
+    const cells = table.cells
+    const length = keyEnd - keyStart
+    for (let cell = table.lowerBound(hash); cells[cell] === hash; cell += 2) {
+      const location = cells[cell + 1] as number
+      if (location === 0) return 0
+      const segment = segmentOf(location)
+      const words = this.#space.words[segment] as Int32Array
+      const at = wordOf(location)
+      if (keyLengthAt(words, at) !== length) continue
+      if (!equalBytes(this.#space.bytes[segment] as Uint8Array, keyStartAt(words, at), key, keyStart, length)) continue
+      this.#table = table
+      this.#cell = cell
+      return location
+    }
+    return 0
+  }
+
+  #wordsOf(location: number): Int32Array {
+    return this.#space.words[segmentOf(location)] as Int32Array
   }
 }

@@ -5,7 +5,8 @@
  */
 import type { MapId } from '../base/ids.ts'
 import type { RemoveEffect } from './effect.ts'
-import { type MapLimits, MapStore } from './map-store.ts'
+import type { MapLimits } from './map-limits.ts'
+import { MapStore } from './map-store.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { OrderedRecords } from './ordered-records.ts'
 
@@ -44,7 +45,7 @@ export class PartitionStore {
   }
 
   dropMap(id: MapId): void {
-    this.#maps.get(id)?.clear()
+    this.#maps.get(id)?.release()
     this.#maps.delete(id)
   }
 
@@ -73,6 +74,8 @@ export class PartitionStore {
 
   /** Gives all memory back; the store must not be used afterwards. */
   release(): void {
-    throw new Error('to come')
+    for (const map of this.#maps.values()) map.release()
+    this.#maps.clear()
+    this.records.clear()
   }
 }
