@@ -1,9 +1,10 @@
 /**
- * Generates src/wire/generated from proto/ with buf and ts-proto, both from the registry.
+ * Generates src/wire/generated from proto/ with buf and ts-proto, both from the registry: messages, and the file descriptors
+ * that servers show to dynamic clients.
  * `--check` writes to a temporary folder and fails if the committed files differ.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -45,6 +46,16 @@ execFileSync(
     }),
   ],
   { stdio: 'inherit', cwd: root },
+)
+
+const descriptorSet = execFileSync(
+  bin('buf'),
+  ['build', join(root, 'proto'), '--as-file-descriptor-set', '--exclude-source-info', '--output', '-#format=binpb'],
+  { cwd: root },
+)
+writeFileSync(
+  join(output, 'descriptor-set.ts'),
+  `// Generated from proto/. DO NOT EDIT.\n/** A google.protobuf.FileDescriptorSet of all files, in base64. */\nexport const descriptorSetBase64 =\n  '${descriptorSet.toString('base64')}'\n`,
 )
 
 const filesIn = (folder: string): Map<string, string> =>

@@ -12,7 +12,7 @@ import { boundsOf, copyInto, withRoom } from './operations.ts'
 const noBytes: Buffer = Buffer.alloc(0)
 const messageMaxCharacters = 16_384
 
-const emptyResults = (): ResultBatch => ({
+export const emptyResults = (): ResultBatch => ({
   tableVersion: 0n,
   ids: [],
   firstId: 0,

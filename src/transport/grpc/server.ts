@@ -1,0 +1,79 @@
+/** A gRPC server: the given services, and beside them the standard health and reflection services. */
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { messageOf, NearstateError } from '../../base/errors.ts'
+import { messageMaxBytesDefault } from '../../wire/limits.ts'
+import { createHealth } from './health.ts'
+import { createReflection } from './reflection.ts'
+import type { BoundService } from './service.ts'
+
+export interface GrpcServerOptions {
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  readonly services: readonly BoundService[]
+  /** Larger messages, in either direction, fail their call with RESOURCE_EXHAUSTED. */
+  readonly messageMaxBytes?: number
+}
+
+export interface GrpcServer {
+  readonly port: number
+  /** Reports NOT_SERVING, takes no new calls, waits up to `graceMs` for those under way, and then cuts what is left. */
+  stop(graceMs: number): Promise<void>
+}
+
+/** Rejects with UNAVAILABLE naming host and port when it cannot listen there. */
+export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
+  const messageMaxBytes = options.messageMaxBytes ?? messageMaxBytesDefault
+  const server = new Server({
+    'grpc.max_receive_message_length': messageMaxBytes,
+    'grpc.max_send_message_length': messageMaxBytes,
+    // A server that refuses pings would close connections of clients that guard idle streams.
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc.enable_channelz': 0,
+    // Two servers on one port would each see a part of the connections.
+    'grpc.so_reuseport': 0,
+  })
+  const health = createHealth(options.services.map(service => service.fullName))
+  const names = [...options.services.map(service => service.fullName), health.service.fullName]
+  for (const service of [...options.services, health.service, createReflection(names)]) {
+    server.addService(service.definition, service.implementation)
+  }
+  const port = await listen(server, options.host, options.port)
+  let stopped: Promise<void> | undefined
+  return {
+    port,
+    stop: graceMs => {
+      stopped ??= stop(server, health, graceMs)
+      return stopped
+    },
+  }
+}
+
+function listen(server: Server, host: string, port: number): Promise<number> {
+  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (failure, bound) => {
+      if (failure === null) resolve(bound)
+      else {
+        server.forceShutdown()
+        reject(new NearstateError('UNAVAILABLE', `Cannot listen on ${address}: ${messageOf(failure)}`, { cause: failure }))
+      }
+    })
+  })
+}
+
+function stop(server: Server, health: { stop(): void }, graceMs: number): Promise<void> {
+  health.stop()
+  return new Promise(resolve => {
+    const force = setTimeout(() => {
+      server.forceShutdown()
+      resolve()
+    }, graceMs)
+    server.tryShutdown(() => {
+      clearTimeout(force)
+      // Idle connections are still open.
+      server.forceShutdown()
+      resolve()
+    })
+  })
+}

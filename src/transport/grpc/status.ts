@@ -1,0 +1,39 @@
+/**
+ * NearstateError to gRPC status and back. The code travels in the trailer `nearstate-code`, because several codes share a gRPC
+ * status; a peer that does not know it (any gRPC client) sees the status and the message.
+ */
+import { Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js'
+import { type ErrorCode, errorCodes, isErrorCode, messageOf, NearstateError } from '../../base/errors.ts'
+
+const codeKey = 'nearstate-code'
+const stackKey = 'nearstate-stack-bin'
+// Trailers are headers: http2 refuses more than 16 KiB of them altogether.
+const messageMaxCharacters = 2048
+const stackMaxBytes = 6144
+
+const codeOfStatus = new Map<number, ErrorCode>()
+for (const code of Object.keys(errorCodes) as ErrorCode[]) {
+  const { grpcStatus } = errorCodes[code]
+  if (!codeOfStatus.has(grpcStatus)) codeOfStatus.set(grpcStatus, code)
+}
+// Without our trailer "unknown" is what a server says of a handler that threw something unexpected.
+codeOfStatus.set(status.UNKNOWN, 'INTERNAL')
+
+export function statusOf(thrown: unknown): StatusObject {
+  const metadata = new Metadata()
+  if (!(thrown instanceof NearstateError))
+    return { code: status.INTERNAL, details: messageOf(thrown).slice(0, messageMaxCharacters), metadata }
+  metadata.set(codeKey, thrown.code)
+  if (thrown.functionStack !== undefined) metadata.set(stackKey, Buffer.from(thrown.functionStack).subarray(0, stackMaxBytes))
+  return { code: errorCodes[thrown.code].grpcStatus, details: thrown.message.slice(0, messageMaxCharacters), metadata }
+}
+
+/** What a call's failure means. `what` names the call for the message. */
+export function errorOfStatus(failure: Partial<StatusObject> | ServiceError, what: string): NearstateError {
+  const named = failure.metadata?.get(codeKey)[0]?.toString() ?? ''
+  const code = isErrorCode(named) ? named : (codeOfStatus.get(failure.code ?? status.UNKNOWN) ?? 'INTERNAL')
+  const stack = failure.metadata?.get(stackKey)[0]?.toString()
+  const details = failure.details === undefined || failure.details === '' ? `gRPC status ${failure.code}` : failure.details
+  const message = isErrorCode(named) ? details : `${what} failed: ${details}`
+  return new NearstateError(code, message, { cause: failure, ...(stack === undefined ? {} : { functionStack: stack }) })
+}
