@@ -78,7 +78,7 @@ export class GridMap<S extends AnyKey, V> {
 
   /** Writes the value, whatever was there. Resolves when it is acknowledged. `undefined` is no value. */
   set(key: KeyOf<S>, value: V, options?: ExpiryOptions & CallOptions): Promise<void> {
-    const expiry = options === undefined ? undefined : this.#expiryOptions(options)
+    const expiry = options === undefined ? undefined : () => this.#expiryOptions(options)
     return this.#call(OperationKind.SET, key, value, true, expiry, options, nothing) as Promise<void>
   }
 
@@ -89,20 +89,22 @@ export class GridMap<S extends AnyKey, V> {
 
   /** Writes the value only if there is none: resolves to undefined then, else to the value that is there. */
   putIfAbsent(key: KeyOf<S>, value: V, options?: ExpiryOptions & CallOptions): Promise<V | undefined> {
-    const expiry = options === undefined ? undefined : this.#expiryOptions(options)
+    const expiry = options === undefined ? undefined : () => this.#expiryOptions(options)
     return this.#call(OperationKind.PUT_IF_ABSENT, key, value, true, expiry, options, readValue) as Promise<V | undefined>
   }
 
   /** Writes the value only over the version given; CONFLICT otherwise. The entry keeps its expiry. */
   replace(key: KeyOf<S>, value: V, options: { readonly ifVersion: number } & CallOptions): Promise<void> {
-    checkOptions('replace', options, [...callNames, 'ifVersion'])
-    const { ifVersion } = options
-    if (!Number.isSafeInteger(ifVersion) || ifVersion < 0) {
-      return Promise.reject(
-        invalidArgument(`Cannot replace in map "${this.name}": ifVersion is ${String(ifVersion)}, a version that getEntry gave is wanted`),
-      )
+    const wire = (): OperationOptions => {
+      checkOptions('replace', options, [...callNames, 'ifVersion'])
+      const { ifVersion } = options
+      if (!Number.isSafeInteger(ifVersion) || ifVersion < 0) {
+        throw invalidArgument(
+          `Cannot replace in map "${this.name}": ifVersion is ${String(ifVersion)}, a version that getEntry gave is wanted`,
+        )
+      }
+      return { ...emptyOptions(), ifVersion: BigInt(ifVersion) }
     }
-    const wire = { ...emptyOptions(), ifVersion: BigInt(ifVersion) }
     return this.#call(OperationKind.REPLACE, key, value, true, wire, options, nothing) as Promise<void>
   }
 
@@ -131,15 +133,18 @@ export class GridMap<S extends AnyKey, V> {
 
   /** Changes when the entry expires, without writing the value; what is not named stays. Resolves to whether it was there. */
   expire(key: KeyOf<S>, expiry: ExpiryOptions, options?: CallOptions): Promise<boolean> {
-    if (expiry.ttl === undefined && expiry.maxIdle === undefined) {
-      return Promise.reject(invalidArgument(`Cannot change expiry in map "${this.name}": ttl or maxIdle is wanted; persist lifts both`))
+    const wire = (): OperationOptions => {
+      const changes = this.#expiryOptions(expiry)
+      if (changes === undefined)
+        throw invalidArgument(`Cannot change expiry in map "${this.name}": ttl or maxIdle is wanted; persist lifts both`)
+      return changes
     }
-    return this.#call(OperationKind.EXPIRE, key, undefined, false, this.#expiryOptions(expiry), options, wasThere) as Promise<boolean>
+    return this.#call(OperationKind.EXPIRE, key, undefined, false, wire, options, wasThere) as Promise<boolean>
   }
 
   /** Lifts every expiry from the entry. Resolves to whether it was there. */
   persist(key: KeyOf<S>, options?: CallOptions): Promise<boolean> {
-    const lift = { ...emptyOptions(), ttlMs: 0n, maxIdleMs: 0n }
+    const lift = (): OperationOptions => ({ ...emptyOptions(), ttlMs: 0n, maxIdleMs: 0n })
     return this.#call(OperationKind.EXPIRE, key, undefined, false, lift, options, wasThere) as Promise<boolean>
   }
 
@@ -183,7 +188,7 @@ export class GridMap<S extends AnyKey, V> {
    * OUTCOME_UNKNOWN and is not repeated. FUNCTION_FAILED carries the function's own message and stack.
    */
   readonly invoke: InvokeFunction<KeyOf<S>, CallOptions> = ((key: KeyOf<S>, name: string, args?: unknown, options?: CallOptions) => {
-    const wire = { ...emptyOptions(), function: checkFunctionName(name) }
+    const wire = (): OperationOptions => ({ ...emptyOptions(), function: checkFunctionName(name) })
     return this.#call(OperationKind.INVOKE, key, args === undefined ? null : args, true, wire, options, readValue)
   }) as InvokeFunction<KeyOf<S>, CallOptions>
 
@@ -303,16 +308,17 @@ export class GridMap<S extends AnyKey, V> {
     key: KeyOf<S>,
     value: unknown,
     hasValue: boolean,
-    wire: OperationOptions | undefined,
+    wire: (() => OperationOptions | undefined) | undefined,
     options: CallOptions | undefined,
     complete: Operation['complete'],
   ): Promise<unknown> {
+    // Whatever is wrong with the arguments rejects the call: the executor turns what is thrown in it into a rejection.
     return new Promise((resolve, reject) => {
       const { keyCodec } = this.#route
       const keyEnd = encodeKeyInto(keyCodec, key, keyScratch, 0)
       const partition = partitionOfKey(keyCodec, keyScratch, 0, keyEnd, this.#router.partitionCount)
       const deadlineMs = performance.now() + (options === undefined ? this.#timeoutMs : timeoutMsOf(options, this.#timeoutMs))
-      const operation = new Operation(kind, this.#route, partition, wire, deadlineMs, complete, resolve, reject)
+      const operation = new Operation(kind, this.#route, partition, wire?.(), deadlineMs, complete, resolve, reject)
       const checked = hasValue && this.#schema !== undefined && kind !== OperationKind.INVOKE ? this.#validated(this.#schema, value) : value
       this.#submit(operation, keyEnd, checked, hasValue, options)
     })

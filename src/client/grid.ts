@@ -3,6 +3,7 @@ import { invalidArgument } from '../base/errors.ts'
 import { isSchema, type Schema } from '../base/schema.ts'
 import { bundleFile } from '../bundling/bundle-file.ts'
 import { type AnyKey, defineKey, type KeySpace } from '../keys/key-space.ts'
+import { connectShard } from '../transport/grpc/pipe-client.ts'
 import type { ClusterDescription as WireDescription } from '../wire/generated/nearstate/v1/admin.ts'
 import { type CallOptions, unaryOptions } from './call-options.ts'
 import { type ClusterDescription, describeCluster } from './cluster-description.ts'
@@ -53,6 +54,7 @@ export class Grid {
     this.#router = new Router({
       routing,
       limits,
+      connectShard,
       onPipeUp: address => this.#report({ type: 'up', address }),
       onPipeDown: (address, error) => this.#report({ type: 'down', address, error }),
     })

@@ -8,7 +8,7 @@
  * 4. One timer serves all deadlines, and runs only while something is unanswered.
  */
 import { NearstateError } from '../base/errors.ts'
-import { connectShard, type ShardConnection } from '../transport/grpc/pipe-client.ts'
+import type { ShardConnection } from '../transport/grpc/pipe-client.ts'
 import type { ClusterDescription } from '../wire/generated/nearstate/v1/admin.ts'
 import { isWrite } from '../wire/operations.ts'
 import type { Operation } from './operation.ts'
@@ -17,6 +17,7 @@ import { type PipeLimits, type PipeOwner, ShardPipe } from './shard-pipe.ts'
 export interface RouterOptions {
   readonly routing: 'direct' | 'gateway'
   readonly limits: Omit<PipeLimits, 'valueMaxBytes'>
+  readonly connectShard: (address: string) => ShardConnection
   readonly onPipeUp: (address: string) => void
   readonly onPipeDown: (address: string, error: NearstateError) => void
 }
@@ -79,7 +80,7 @@ export class Router implements PipeOwner {
     }
     for (const [id, address] of shards) {
       if (!this.#links.has(id)) {
-        const connection = connectShard(address)
+        const connection = this.#options.connectShard(address)
         this.#links.set(id, { connection, address, pipe: undefined, failures: 0, againAtMs: 0 })
       }
     }

@@ -1,0 +1,83 @@
+import type { ShardConnection } from '../../../src/transport/grpc/pipe-client.ts'
+import type { PipeStreamListener } from '../../../src/transport/pipe-stream.ts'
+import type { ClusterDescription } from '../../../src/wire/generated/nearstate/v1/admin.ts'
+import type { OperationBatch, ResultBatch } from '../../../src/wire/generated/nearstate/v1/data.ts'
+import { OperationReader } from '../../../src/wire/operations.ts'
+import { ResultWriter } from '../../../src/wire/results.ts'
+
+/** A shard whose answers a test writes by hand. */
+export class FakeShard {
+  readonly address: string
+  listener: PipeStreamListener | undefined
+  opened = 0
+  batches: OperationBatch[] = []
+  /** What the next writes return. */
+  accepts = true
+  /** A pipe is answered at once. */
+  open = true
+
+  constructor(address: string) {
+    this.address = address
+  }
+
+  connection(): ShardConnection {
+    return {
+      openPipe: listener => {
+        this.listener = listener
+        this.opened += 1
+        if (this.open) queueMicrotask(() => listener.onOpen())
+        return {
+          write: batch => {
+            this.batches.push(batch)
+            return this.accepts
+          },
+          close: () => undefined,
+        }
+      },
+      close: () => undefined,
+    }
+  }
+
+  /** Batches that carry operations, and forgets them. */
+  take(): OperationReader[] {
+    const readers = this.batches.filter(batch => batch.keyLengths.length > 0).map(batch => new OperationReader(batch))
+    this.batches = []
+    return readers
+  }
+
+  answer(write: (results: ResultWriter) => void, tableVersion = 1n): void {
+    const results = new ResultWriter()
+    write(results)
+    for (const batch of results.take(tableVersion)) this.listener?.onResults(batch)
+  }
+
+  send(batch: ResultBatch): void {
+    this.listener?.onResults(batch)
+  }
+}
+
+/** Two members with one shard each; even partitions live on the first. */
+export function describeFake(version: bigint, partitions: readonly number[] = [0, 1, 0, 1]): ClusterDescription {
+  const member = (name: string, address: string) => ({
+    name,
+    id: `${name}-id`,
+    pid: 1,
+    status: 'alive',
+    zone: '',
+    version: '0',
+    address: '',
+    http: '',
+    shards: [{ id: `${name}-shard`, address }],
+    startedAtMs: 0n,
+  })
+  return {
+    cluster: 'test',
+    version,
+    members: [member('a', 'a:1'), member('b', 'b:1')],
+    leader: 'a',
+    partitions: partitions.map(primary => ({ epoch: version, primary, shard: 0 })),
+    partitionCount: 4,
+    coordinator: 'embedded',
+    valueMaxBytes: 1024n * 1024n,
+  }
+}
