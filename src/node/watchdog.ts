@@ -96,6 +96,8 @@ class WorkerWatch {
   }
 
   look(stopper: StopperLease): void {
+    // Its worker has ended: whoever owns it is told by its exit.
+    if (this.#worker.threadId === -1) return
     const call = currentCall(this.#cell)
     const turn = currentTurn(this.#cell)
     if (this.#owed && call < 0) this.#send(stopper)
@@ -117,7 +119,7 @@ class WorkerWatch {
         if (verdict === 'giveUp') this.#giveUp()
       },
       () => {
-        // The worker has ended: whoever owns it is told by its exit.
+        // The worker has ended meanwhile.
         this.#measuring = false
       },
     )
@@ -134,8 +136,8 @@ class WorkerWatch {
     this.#sending = true
     void stopper.terminate(this.#worker.threadId).then(error => {
       this.#sending = false
-      this.#owed = error !== undefined
-      if (error !== undefined) this.#options.onTrouble(this.#index, error)
+      this.#owed = error !== undefined && this.#worker.threadId !== -1
+      if (this.#owed) this.#options.onTrouble(this.#index, `Cannot stop a call: ${error}`)
     })
   }
 

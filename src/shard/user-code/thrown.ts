@@ -7,6 +7,7 @@
  */
 import { type ErrorCode, NearstateError } from '../../base/errors.ts'
 
+const nameMaxLength = 128
 const messageMaxLength = 8 * 1024
 const stackMaxLength = 32 * 1024
 
@@ -27,20 +28,28 @@ export class ThrownSnapshot {
   }
 }
 
-/** Runs user code (getters, `toString`): call it only where user code may run. Never throws. */
+/** Runs user code (getters, traps, `toString`): call it only where user code may run. Never throws. */
 export function snapshotOf(thrown: unknown): ThrownSnapshot {
-  if (thrown instanceof ThrownSnapshot) return thrown
-  const isObject = (typeof thrown === 'object' && thrown !== null) || typeof thrown === 'function'
-  if (!isObject) return new ThrownSnapshot(undefined, `threw ${describePrimitive(thrown)}`, '', undefined)
+  if (!isObject(thrown)) return new ThrownSnapshot(undefined, `threw ${describePrimitive(thrown)}`, '', undefined)
+  // Also `instanceof` runs user code: a proxy's trap.
+  if (attempt(() => thrown instanceof ThrownSnapshot) === true) return thrown as ThrownSnapshot
   const name = readText(thrown, 'name')
   const message = readText(thrown, 'message')
   const stack = readText(thrown, 'stack')
   const code = attempt(() => (thrown instanceof NearstateError ? thrown.code : undefined))
   if (message === undefined && stack === undefined) {
-    return new ThrownSnapshot(undefined, `threw an object that is not an error${describeObject(thrown)}`, '', code)
+    const what = attempt(() => thrown instanceof Error) === true ? 'an error that cannot be read' : 'an object that is not an error'
+    return new ThrownSnapshot(undefined, `threw ${what}${describeObject(thrown)}`, '', code)
   }
-  return new ThrownSnapshot(name ?? 'Error', cut(message ?? '', messageMaxLength), cut(stack ?? '', stackMaxLength), code)
+  return new ThrownSnapshot(
+    cut(name ?? 'Error', nameMaxLength),
+    cut(message ?? '', messageMaxLength),
+    cut(stack ?? '', stackMaxLength),
+    code,
+  )
 }
+
+const isObject = (value: unknown): value is object => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 function readText(owner: object, property: string): string | undefined {
   const value: unknown = attempt(() => Reflect.get(owner, property))
