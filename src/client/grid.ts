@@ -7,6 +7,7 @@ import { connectShard } from '../transport/grpc/pipe-client.ts'
 import type { ClusterDescription as WireDescription } from '../wire/generated/nearstate/v1/admin.ts'
 import { type CallOptions, unaryOptions } from './call-options.ts'
 import { type ClusterDescription, describeCluster } from './cluster-description.ts'
+import { type NodeFigures, nodeFigures } from './cluster-stats.ts'
 import { GridMap } from './grid-map.ts'
 import { Jobs } from './jobs.ts'
 import { Maps } from './maps.ts'
@@ -41,6 +42,10 @@ export class Grid {
     describe(): ClusterDescription
     /** Calls back after each change of members or partitions, until the returned function is called. */
     on(event: 'change', listener: (description: ClusterDescription) => void): Unsubscribe
+    /** Live figures of the nodes that answer, collected now. */
+    stats(options?: CallOptions): Promise<readonly NodeFigures[]>
+    /** Gives up the data of all lost partitions: they serve again, empty. Resolves to how many there were. */
+    recoverPartitions(consent: { readonly acceptLoss: true }, options?: CallOptions): Promise<number>
   }
   readonly #topology: Topology
   readonly #router: Router
@@ -81,6 +86,9 @@ export class Grid {
         this.#changeListeners.add(listener)
         return () => this.#changeListeners.delete(listener)
       },
+      stats: async options => (await admin().stats({ local: false }, unaryOptions(options, timeoutMs))).nodes.map(nodeFigures),
+      recoverPartitions: async ({ acceptLoss }, options) =>
+        (await admin().recoverPartitions({ acceptLoss }, unaryOptions(options, timeoutMs))).recovered,
     }
   }
 

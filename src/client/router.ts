@@ -147,10 +147,9 @@ export class Router implements PipeOwner {
     }
     if (!this.#closed) this.#options.onPipeDown(pipe.address, error)
     for (const operation of operations) {
-      if (this.#closed)
-        operation.fail(operation.sent && isWrite(operation.kind) ? operation.unanswered('UNAVAILABLE', error.message) : error)
-      else if (error.code === 'UNSUPPORTED_VERSION' || error.code === 'INVALID_ARGUMENT') operation.fail(error)
-      else if (operation.sent && isWrite(operation.kind)) operation.fail(operation.unanswered('UNAVAILABLE', error.message))
+      const mayHaveHappened = operation.sent && isWrite(operation.kind) && error.code !== 'UNSUPPORTED_VERSION'
+      if (mayHaveHappened) operation.fail(operation.unanswered('UNAVAILABLE', error.message))
+      else if (this.#closed || error.code === 'UNSUPPORTED_VERSION' || error.code === 'INVALID_ARGUMENT') operation.fail(error)
       else {
         operation.sent = false
         this.#park(operation)

@@ -244,6 +244,8 @@ describe('a map', () => {
   it('closes the stream on an answer that is broken', async () => {
     const [k1] = (await keysOf(a, 1)) as [string]
     const write = map.set(k1, 1)
+    const read = map.get(k1)
+    read.catch(() => undefined)
     await turn()
     a.send({
       tableVersion: 1n,
@@ -256,7 +258,8 @@ describe('a map', () => {
       details: [],
       chunk: undefined,
     })
-    await expect(write).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    await expect(write).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' })
+    await expect(read).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 })
 
