@@ -65,7 +65,7 @@ export class HashTable {
     while ((cells[empty + 1] as number) !== 0) empty += 2
     let grown = 0
     if (empty === cells.length - 2) {
-      const longer = new Int32Array(cells.length + Math.max(2 * tailMin, cells.length >>> 3))
+      const longer = new Int32Array(cells.length + 2 * Math.max(tailMin, cells.length >>> 4))
       longer.set(cells)
       grown = longer.byteLength - cells.byteLength
       this.cells = longer
