@@ -60,7 +60,14 @@ export type ShardRequest =
   | { readonly kind: 'systemDelete'; readonly map: string; readonly key: string }
   /** Evaluates a job file and answers its graph, without running it. */
   | { readonly kind: 'describeJob'; readonly bundle: Bundle; readonly argsJson: string }
-  | { readonly kind: 'startJob'; readonly job: string; readonly attempt: number; readonly bundle: Bundle; readonly argsJson: string; readonly assignment: Assignment }
+  | {
+      readonly kind: 'startJob'
+      readonly job: string
+      readonly attempt: number
+      readonly bundle: Bundle
+      readonly argsJson: string
+      readonly assignment: Assignment
+    }
   | { readonly kind: 'runJob'; readonly job: string; readonly attempt: number }
   | { readonly kind: 'stopJob'; readonly job: string; readonly attempt: number }
   | { readonly kind: 'jobProgress'; readonly job: string; readonly attempt: number }
@@ -123,4 +130,9 @@ export type FromShard =
   | { readonly type: 'ready'; readonly port: number }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown; readonly failure?: Failure }
   | { readonly type: 'ensureMap'; readonly id: number; readonly ask: EnsureMap }
-  | { readonly type: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly message: string; readonly fields: Readonly<Record<string, string | number>> }
+  | {
+      readonly type: 'log'
+      readonly level: 'info' | 'warn' | 'error'
+      readonly message: string
+      readonly fields: Readonly<Record<string, string | number>>
+    }

@@ -1,0 +1,348 @@
+/**
+ * One stream of operations: a client's, a peer's (forwarded by its gateway), or a single call of the shard itself.
+ *
+ * Owns: the batches taken and not yet executed, operations that wait, uploads, declared maps, the answers of the slice under way.
+ * Does not: touch entries (operations.ts), decide about other pipes (turns.ts, admission.ts).
+ *
+ * 1. Operations of a pipe on one partition are executed in the order in which they came. One that has to wait (an invoke for
+ *    its slice, a write for its map to be created) parks its partition: later operations of this pipe on it wait behind it.
+ * 2. Every admitted operation is answered once, or dropped with the pipe; either way admission gets it back.
+ * 3. Bounds: operations by admission control; this pipe is paused above `pausedAbove` operations; nothing is executed while
+ *    the client does not read its answers; uploads by ChunkAssembler; declared maps by `slotsMax`.
+ * 4. All answers of a slice leave as one batch (or the few that hold 1 MiB each).
+ */
+import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { partitionOfKey } from '../keys/partition-of.ts'
+import type { PipeClient, PipeHandler } from '../transport/ports.ts'
+import { ChunkAssembler } from '../wire/chunks.ts'
+import type { OperationBatch } from '../wire/generated/nearstate/v1/data.ts'
+import { batchTargetBytes, wireVersion } from '../wire/limits.ts'
+import { isKeyed, OperationReader } from '../wire/operations.ts'
+import { ResultWriter } from '../wire/results.ts'
+import type { Admission } from './admission.ts'
+import type { Gateway } from './gateway.ts'
+import { MapSlots, type MapSlot } from './map-slots.ts'
+import { type Operations, Step } from './operations.ts'
+import { type Ownership, serving } from './ownership.ts'
+import type { Turns, WorkSource } from './turns.ts'
+import type { Clock } from '../base/clock.ts'
+
+/** What all pipes of a shard share. */
+export interface PipeShared {
+  readonly clock: Clock
+  readonly turns: Turns
+  readonly admission: Admission
+  readonly ownership: Ownership
+  readonly operations: Operations
+  readonly gateway: Gateway
+  readonly valueMaxBytes: number
+  /** Operations queued on one pipe above which it is not read any more, and at half of which it is again. */
+  readonly pausedAbove: number
+}
+
+/** Whom a pipe belongs to: users do not see system maps; peers' keys are never forwarded again. */
+export type PipeKind = 'user' | 'system' | 'peer'
+
+/** An operation of a batch that is kept for later. */
+interface Waiting {
+  readonly reader: OperationReader
+  readonly index: number
+}
+
+interface ParkedPartition {
+  readonly waiting: Waiting[]
+  next: number
+}
+
+/** The clock is read after this many plain operations; one costs well under 10 us. */
+const clockEvery = 16
+
+export class Pipe implements PipeHandler, WorkSource {
+  readonly kind: PipeKind
+  readonly #shared: PipeShared
+  readonly #client: PipeClient
+  readonly #slots: MapSlots
+  readonly #uploads: ChunkAssembler
+  readonly #writer = new ResultWriter()
+  readonly #queue: OperationReader[] = []
+  /** Of the first batch in the queue. */
+  #nextIndex = 0
+  readonly #parked = new Map<number, ParkedPartition>()
+  /** Parked partitions whose first operation may go on. */
+  readonly #ready: number[] = []
+  #underWay = 0
+  #greeted = false
+  #paused = false
+  /** The client does not read; wait for `drained`. */
+  #blocked = false
+  #closed = false
+  #working = false
+
+  constructor(shared: PipeShared, client: PipeClient, kind: PipeKind) {
+    this.#shared = shared
+    this.#client = client
+    this.kind = kind
+    this.#slots = new MapSlots(kind !== 'user')
+    this.#uploads = new ChunkAssembler(shared.valueMaxBytes)
+  }
+
+  handleBatch(batch: OperationBatch): void {
+    if (this.#closed) return
+    let reader: OperationReader
+    try {
+      this.#checkVersion(batch.wireVersion)
+      for (const declaration of batch.maps) this.#slots.declare(declaration)
+      if (batch.chunk !== undefined) this.#uploads.accept(batch.chunk)
+      reader = new OperationReader(batch)
+    } catch (error) {
+      this.fail(error as Error)
+      return
+    }
+    if (reader.count === 0) return
+    const refusal = this.#shared.admission.admit(reader.count)
+    if (refusal !== undefined) {
+      this.#refuseAll(reader, refusal)
+      return
+    }
+    this.#underWay += reader.count
+    this.#queue.push(reader)
+    if (!this.#paused && this.#underWay > this.#shared.pausedAbove) {
+      this.#paused = true
+      this.#client.pause()
+    }
+    if (!this.#blocked) this.#shared.turns.request(this)
+  }
+
+  drained(): void {
+    this.#blocked = false
+    if (!this.#closed) this.#shared.turns.request(this)
+  }
+
+  closed(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#shared.turns.forget(this)
+    this.#queue.length = 0
+    this.#parked.clear()
+    this.#uploads.clear()
+    const dropped = this.#underWay
+    this.#underWay = 0
+    if (dropped > 0) this.#shared.admission.release(dropped)
+  }
+
+  /** Ends the stream with an error. */
+  fail(error: Error): void {
+    if (this.#closed) return
+    this.closed()
+    this.#client.fail(error)
+  }
+
+  work(deadlineMs: number): boolean {
+    this.#working = true
+    const { clock } = this.#shared
+    const wallTimeMs = clock.wallTimeMs()
+    let more = false
+    while (!this.#blocked && !this.#closed) {
+      const partition = this.#ready.pop()
+      if (partition !== undefined) this.#resumePartition(partition, wallTimeMs, deadlineMs)
+      else if (!this.#workBatch(wallTimeMs, deadlineMs)) break
+      if (this.#writer.bytes >= batchTargetBytes) this.#flush()
+      if (clock.nowMs() >= deadlineMs) {
+        more = this.#ready.length > 0 || this.#queue.length > 0
+        break
+      }
+    }
+    this.#working = false
+    this.#flush()
+    this.#shared.gateway.flush()
+    return more && !this.#blocked && !this.#closed
+  }
+
+  /** The answers' writer, for whoever answers an operation; `touched` sends them when no slice is under way. */
+  get writer(): ResultWriter {
+    return this.#writer
+  }
+
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
+  touched(): void {
+    if (!this.#working) this.#flush()
+  }
+
+  takeUpload(id: number): Buffer {
+    return this.#uploads.take(id)
+  }
+
+  /** 0: none. */
+  discardUpload(id: number): void {
+    if (id === 0) return
+    try {
+      this.#uploads.take(id)
+    } catch {
+      // It was refused, or never came: there is nothing to discard.
+    }
+  }
+
+  /**
+   * The operation that parked this partition has its answer (`answered`) or may be tried again. Goes on in a turn of its own:
+   * user code may run next on the caller's stack, and nothing of the transport may lie beneath it.
+   */
+  unpark(partition: number, answered: boolean): void {
+    const parked = this.#parked.get(partition)
+    if (parked === undefined || this.#closed) return
+    if (answered) parked.next += 1
+    this.#ready.push(partition)
+    this.#shared.turns.requestLater(this)
+  }
+
+  #checkVersion(version: number): void {
+    if (this.#greeted && version === 0) return
+    if (version !== wireVersion) {
+      throw new NearstateError(
+        'UNSUPPORTED_VERSION',
+        `Cannot open pipe: the client speaks wire version ${version}, this node speaks ${wireVersion}`,
+      )
+    }
+    this.#greeted = true
+  }
+
+  /** A run over the first batch of the queue; false: there is none. */
+  #workBatch(wallTimeMs: number, deadlineMs: number): boolean {
+    const reader = this.#queue[0]
+    if (reader === undefined) return false
+    const { clock } = this.#shared
+    const { count } = reader
+    let index = this.#nextIndex
+    while (index < count) {
+      this.#step(reader, index, wallTimeMs)
+      index += 1
+      if (index % clockEvery === 0 && (this.#writer.bytes >= batchTargetBytes || clock.nowMs() >= deadlineMs)) break
+      if (this.#closed) return false
+    }
+    if (index < count) {
+      this.#nextIndex = index
+    } else {
+      this.#nextIndex = 0
+      this.#queue.shift()
+    }
+    return true
+  }
+
+  #step(reader: OperationReader, index: number, wallTimeMs: number): void {
+    const slot = this.#slots.find(reader.slotAt(index))
+    if (slot === undefined || slot.denied !== undefined) {
+      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.#writer.error(reader.idAt(index), slot?.denied ?? undeclared(reader.slotAt(index)))
+      return
+    }
+    slot.resolve(this.#shared.operations.catalog)
+    const partition = this.#partitionOf(reader, index, slot)
+    if (partition < 0) return
+    if (this.#parked.size > 0) {
+      const parked = this.#parked.get(partition)
+      if (parked !== undefined) {
+        parked.waiting.push({ reader, index })
+        return
+      }
+    }
+    if (this.#execute(reader, index, slot, partition, wallTimeMs)) return
+    this.#parked.set(partition, { waiting: [{ reader, index }], next: 0 })
+  }
+
+  /** The operation's partition; -1: there is none, and the operation has its answer. */
+  #partitionOf(reader: OperationReader, index: number, slot: MapSlot): number {
+    const count = this.#shared.ownership.partitionCount
+    const id = reader.idAt(index)
+    if (count === 0 || reader.batch.tableVersion > this.#shared.ownership.wireTableVersion) {
+      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.#writer.notOwner(id)
+      return -1
+    }
+    if (!isKeyed(reader.kindAt(index))) {
+      const partition = reader.optionsAt(index)?.partition ?? 0
+      if (partition < count) return partition
+      this.#writer.error(id, invalidArgument(`Cannot use partition ${partition}: there are ${count}`))
+      return -1
+    }
+    const { keyBounds } = reader
+    try {
+      return partitionOfKey(slot.codec, reader.keys, keyBounds[index] as number, keyBounds[index + 1] as number, count)
+    } catch (error) {
+      this.#writer.error(id, error as NearstateError)
+      return -1
+    }
+  }
+
+  /** False: the operation waits, and somebody will call `unpark`. */
+  #execute(reader: OperationReader, index: number, slot: MapSlot, partition: number, wallTimeMs: number): boolean {
+    const { ownership, operations, gateway } = this.#shared
+    const right = ownership.rightTo(partition)
+    if (right === serving.here) return operations.execute(this, reader, index, slot, partition, wallTimeMs) === Step.answered
+    const id = reader.idAt(index)
+    if (right === serving.lost) {
+      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.#writer.error(id, partitionLost(partition))
+    } else if (reader.batch.gateway && this.kind !== 'peer') {
+      return gateway.forward(this, reader, index, slot, partition)
+    } else {
+      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.#writer.notOwner(id)
+    }
+    return true
+  }
+
+  #resumePartition(partition: number, wallTimeMs: number, deadlineMs: number): void {
+    const parked = this.#parked.get(partition)
+    if (parked === undefined) return
+    const { clock } = this.#shared
+    while (parked.next < parked.waiting.length) {
+      const { reader, index } = parked.waiting[parked.next] as Waiting
+      const slot = this.#slots.find(reader.slotAt(index)) as MapSlot
+      if (!this.#execute(reader, index, slot, partition, wallTimeMs)) return
+      parked.next += 1
+      if (clock.nowMs() >= deadlineMs && parked.next < parked.waiting.length) {
+        this.#ready.push(partition)
+        return
+      }
+    }
+    this.#parked.delete(partition)
+    if (this.#parked.size === 0) this.#slots.forgetFailures()
+  }
+
+  #refuseAll(reader: OperationReader, refusal: NearstateError): void {
+    for (let index = 0; index < reader.count; index += 1) {
+      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+    }
+    const writer = new ResultWriter()
+    for (let index = 0; index < reader.count; index += 1) writer.error(reader.idAt(index), refusal)
+    this.#send(writer)
+  }
+
+  #flush(): void {
+    const { count } = this.#writer
+    if (count === 0 || this.#closed) return
+    this.#underWay -= count
+    this.#shared.admission.release(count)
+    this.#send(this.#writer)
+    if (this.#paused && this.#underWay <= this.#shared.pausedAbove / 2) {
+      this.#paused = false
+      this.#client.resume()
+    }
+  }
+
+  #send(writer: ResultWriter): void {
+    for (const batch of writer.take(this.#shared.ownership.wireTableVersion)) {
+      if (!this.#client.send(batch)) this.#blocked = true
+    }
+  }
+}
+
+const partitionLost = (partition: number): NearstateError =>
+  new NearstateError(
+    'PARTITION_LOST',
+    `Cannot serve partition ${partition}: all its copies are gone; "nearstate partitions recover --accept-loss" gives its data up`,
+  )
+
+const undeclared = (slot: number): NearstateError => invalidArgument(`Cannot use map slot ${slot}: it was not declared on this stream`)

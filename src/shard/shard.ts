@@ -1,0 +1,300 @@
+/**
+ * One shard, composed: what it is told and asked by the control thread, over the parts that do the work.
+ *
+ * Owns: the order of composition and of stopping. Does not: touch Node (shard-worker.ts hands in the network, the timers and
+ * the way to the control thread), hold data.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import { unreachable } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import { messageOf, NearstateError } from '../base/errors.ts'
+import type { ShardId } from '../base/ids.ts'
+import type { Random } from '../base/random.ts'
+import type { ValueCodec } from '../grid/entry-processor.ts'
+import { encodeKey } from '../keys/encode-key.ts'
+import type { ShardProgress } from '../streaming/assignment.ts'
+import type { LocalMaps } from '../streaming/ports.ts'
+import { MemoryBudget } from '../storage/memory-budget.ts'
+import type { DataServer, PeerLinks, PeerListener, PeerMessageKind } from '../transport/ports.ts'
+import { OperationKind } from '../wire/generated/nearstate/v1/data.ts'
+import { decodeValue, encodeValue } from '../wire/value-codec.ts'
+import { Admission } from './admission.ts'
+import { DataService } from './data-service.ts'
+import { errorOf, failureOf } from './failure.ts'
+import { Gateway } from './gateway.ts'
+import { Invokes } from './invokes.ts'
+import { ShardLocalMaps } from './local-maps.ts'
+import { MapCatalog } from './map-catalog.ts'
+import { Operations } from './operations.ts'
+import { Ownership } from './ownership.ts'
+import { mapStats, Partitions } from './partitions.ts'
+import { PeerPipes } from './peer-pipes.ts'
+import type { PipeShared } from './pipe.ts'
+import type { Bundle, FromShard, ShardAnswers, ShardCommand, ShardRequest, ShardStart, ShardStatsReport, ToShard } from './protocol.ts'
+import { SingleCalls } from './single-calls.ts'
+import { Turns, type WorkSource } from './turns.ts'
+import type { Slices } from './user-code/slice-task.ts'
+import type { UserCode } from './user-code/user-code.ts'
+
+/** The shard's network side, over which it is composed. */
+export interface ShardNetwork {
+  readonly links: PeerLinks & { addThreadLink(peer: ShardId, port: MessagePort): void }
+  serve(server: DataServer): Promise<{ readonly port: number; stop(graceMs: number): Promise<void> }>
+}
+
+/** The stream engine on this shard; see jobs/job-host.ts. */
+export interface ShardJobs {
+  describe(bundle: Bundle, argsJson: string): Promise<ShardAnswers['describeJob']>
+  start(request: Extract<ShardRequest, { kind: 'startJob' }>): Promise<ShardAnswers['startJob']>
+  run(job: string, attempt: number): void
+  stop(job: string, attempt: number): void | Promise<void>
+  progress(job: string, attempt: number): ShardProgress
+  onExchange(from: ShardId, bytes: Uint8Array): void
+  onPeerDown(peer: ShardId): void
+  onPeerDrain(peer: ShardId): void
+  close(): void | Promise<void>
+}
+
+export interface ShardJobsNeeds {
+  readonly self: ShardId
+  readonly maps: LocalMaps
+  readonly slices: Slices
+  readonly userCode: UserCode
+  sendExchange(to: ShardId, bytes: Uint8Array): boolean
+  wallTimeMs(): number
+  log(level: 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number>>): void
+}
+
+export interface ShardOptions {
+  readonly start: ShardStart
+  readonly clock: Clock
+  readonly random: Random
+  readonly userCode: UserCode
+  createNetwork(listener: PeerListener, addressOf: (shard: ShardId) => string | undefined): ShardNetwork
+  createJobs(needs: ShardJobsNeeds): ShardJobs
+  /** To the control thread. */
+  send(message: FromShard): void
+  /** Calls back after other events had their turn. */
+  later(callback: () => void): void
+  delay(ms: number): Promise<void>
+}
+
+const valueCodec: ValueCodec = { encode: encodeValue, decode: decodeValue }
+/** Decoded copies for jobs, per map and shard: a share of the store's memory within these bounds. */
+const copiesShare = 1 / 64
+const copiesMaxBytes = 64 * 1024 * 1024
+
+export class Shard implements PeerListener {
+  readonly #options: ShardOptions
+  readonly #ownership: Ownership
+  readonly #catalog: MapCatalog
+  readonly #partitions: Partitions
+  readonly #admission: Admission
+  readonly #turns: Turns
+  readonly #network: ShardNetwork
+  readonly #gateway: Gateway
+  readonly #peerPipes: PeerPipes
+  readonly #calls: SingleCalls
+  readonly #data: DataService
+  readonly #jobs: ShardJobs
+  readonly #sweeper: WorkSource
+  #server: { stop(graceMs: number): Promise<void> } | undefined
+
+  constructor(options: ShardOptions) {
+    const { start, clock, random, userCode } = options
+    const { limits } = start
+    this.#options = options
+    this.#ownership = new Ownership(start.id)
+    this.#partitions = new Partitions(limits, new MemoryBudget(limits.memoryMaxBytes), () => random.next())
+    this.#catalog = new MapCatalog({
+      autoCreateMaps: start.autoCreateMaps,
+      sendAsk: (id, ask) => options.send({ type: 'ensureMap', id, ask }),
+      onDropped: handle => this.#partitions.dropMap(handle),
+    })
+    this.#admission = new Admission(limits.queuedOperationsMax)
+    this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later })
+    this.#network = options.createNetwork(this, shard => this.#ownership.addressOf(shard))
+    this.#gateway = new Gateway(this.#network.links, this.#ownership, limits.valueMaxBytes)
+    const invokes = new Invokes(userCode, valueCodec, clock)
+    const shared: PipeShared = {
+      clock,
+      turns: this.#turns,
+      admission: this.#admission,
+      ownership: this.#ownership,
+      operations: new Operations({ catalog: this.#catalog, partitions: this.#partitions, invokes }),
+      gateway: this.#gateway,
+      valueMaxBytes: limits.valueMaxBytes,
+      pausedAbove: Math.max(1, Math.floor(limits.queuedOperationsMax / 4)),
+    }
+    this.#calls = new SingleCalls(shared, options.delay)
+    this.#data = new DataService(shared, this.#calls)
+    this.#peerPipes = new PeerPipes(shared, this.#network.links, message => this.#log('warn', message))
+    this.#jobs = options.createJobs({
+      self: start.id,
+      maps: new ShardLocalMaps({
+        catalog: this.#catalog,
+        partitions: this.#partitions,
+        ownership: this.#ownership,
+        clock,
+        cacheMaxBytes: Math.min(copiesMaxBytes, limits.memoryMaxBytes * copiesShare),
+      }),
+      slices: userCode.slices,
+      userCode,
+      sendExchange: (to, bytes) => this.#network.links.send(to, 'exchange', bytes),
+      wallTimeMs: () => clock.wallTimeMs(),
+      log: (level, message, fields) => this.#log(level, message, fields),
+    })
+    this.#sweeper = {
+      work: deadlineMs => this.#partitions.sweep(clock.wallTimeMs(), () => clock.nowMs() >= deadlineMs),
+    }
+  }
+
+  /** Begins to serve; answers the port. */
+  async serve(): Promise<number> {
+    const server = await this.#network.serve(this.#data)
+    this.#server = server
+    return server.port
+  }
+
+  /** Looks for entries past their time, in slices. To be called every now and then. */
+  sweepExpired(): void {
+    this.#turns.requestLater(this.#sweeper)
+  }
+
+  receive(message: ToShard): void {
+    switch (message.type) {
+      case 'command':
+        return this.#command(message.command)
+      case 'request':
+        void this.#answer(message.id, message.request)
+        return
+      case 'reply':
+        return this.#catalog.answer(message.id, message.value, message.failure === undefined ? undefined : errorOf(message.failure))
+      default:
+        return unreachable(message)
+    }
+  }
+
+  onPeerMessage(from: ShardId, kind: PeerMessageKind, bytes: Uint8Array): void {
+    switch (kind) {
+      case 'exchange':
+        return this.#jobs.onExchange(from, bytes)
+      case 'operations':
+        return this.#peerPipes.handleOperations(from, bytes)
+      case 'results':
+        return this.#gateway.handleResults(from, bytes)
+      default:
+        return unreachable(kind)
+    }
+  }
+
+  onPeerDown(peer: ShardId): void {
+    this.#gateway.peerDown(peer)
+    this.#peerPipes.peerDown(peer)
+    this.#jobs.onPeerDown(peer)
+  }
+
+  onPeerDrain(peer: ShardId): void {
+    this.#gateway.peerDrained(peer)
+    this.#peerPipes.peerDrained(peer)
+    this.#jobs.onPeerDrain(peer)
+  }
+
+  #command(command: ShardCommand): void {
+    switch (command.kind) {
+      case 'view': {
+        const change = this.#ownership.apply(command.view)
+        this.#partitions.change(change, this.#ownership, this.#catalog.handles())
+        this.#gateway.viewChanged()
+        return
+      }
+      case 'maps':
+        return this.#catalog.replaceAll(command.definitions)
+      case 'threadLink':
+        return this.#network.links.addThreadLink(command.peer, command.port)
+      default:
+        return unreachable(command)
+    }
+  }
+
+  async #answer(id: number, request: ShardRequest): Promise<void> {
+    try {
+      this.#options.send({ type: 'answer', id, value: await this.#request(request) })
+    } catch (error) {
+      if (!(error instanceof NearstateError)) this.#log('error', `request ${request.kind} failed: ${messageOf(error)}`)
+      this.#options.send({ type: 'answer', id, value: undefined, failure: failureOf(error) })
+    }
+  }
+
+  #request(request: ShardRequest): unknown {
+    switch (request.kind) {
+      case 'loadFunctions':
+        return this.#options.userCode.loadFunctions(request.file, request.bundle).then(names => ({ names }))
+      case 'systemGet':
+      case 'systemSet':
+      case 'systemDelete':
+        return this.#systemCall(request)
+      case 'describeJob':
+        return this.#jobs.describe(request.bundle, request.argsJson)
+      case 'startJob':
+        return this.#jobs.start(request)
+      case 'runJob':
+        this.#jobs.run(request.job, request.attempt)
+        return null
+      case 'stopJob':
+        return Promise.resolve(this.#jobs.stop(request.job, request.attempt)).then(() => null)
+      case 'jobProgress':
+        return this.#jobs.progress(request.job, request.attempt)
+      case 'stats':
+        return this.#stats()
+      case 'stop':
+        return this.#stop(request.graceMs)
+      default:
+        return unreachable(request)
+    }
+  }
+
+  async #systemCall(request: Extract<ShardRequest, { kind: 'systemGet' | 'systemSet' | 'systemDelete' }>): Promise<unknown> {
+    const key = encodeKey('string', request.key)
+    const call = { map: request.map, key, as: 'system' } as const
+    switch (request.kind) {
+      case 'systemGet': {
+        const { isAbsent, value } = await this.#calls.call({ ...call, kind: OperationKind.GET })
+        return { value: isAbsent ? undefined : value }
+      }
+      case 'systemSet':
+        await this.#calls.call({ ...call, kind: OperationKind.SET, value: request.value })
+        return null
+      case 'systemDelete':
+        await this.#calls.call({ ...call, kind: OperationKind.DELETE })
+        return null
+    }
+  }
+
+  #stats(): ShardStatsReport {
+    return {
+      entries: this.#partitions.entries,
+      bytes: this.#partitions.bytes,
+      maps: Array.from(this.#catalog.handles(), mapStats),
+      operations: this.#admission.operations,
+      refused: this.#admission.refused,
+      connections: this.#data.connections,
+      quarantinedFunctions: this.#options.userCode.quarantined,
+    }
+  }
+
+  /** New work is refused, what is under way is answered for at most `graceMs`, then everything is closed. */
+  async #stop(graceMs: number): Promise<null> {
+    await Promise.race([this.#admission.stop(), this.#options.delay(graceMs)])
+    await this.#jobs.close()
+    this.#data.endPipes()
+    await this.#server?.stop(graceMs)
+    await this.#network.links.stop()
+    this.#partitions.release()
+    return null
+  }
+
+  #log(level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number>> = {}): void {
+    this.#options.send({ type: 'log', level, message, fields })
+  }
+}
