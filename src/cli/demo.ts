@@ -1,0 +1,157 @@
+/**
+ * `nearstate demo`: a cluster on this machine, the retail-360 job over it, readers meanwhile, a summary.
+ * Owns: the order of things, and that nothing is left running however it ends.
+ */
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Command, Option } from 'commander'
+import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { connect } from '../client/connect.ts'
+import type { Grid } from '../client/grid.ts'
+import type { JobStatus } from '../client/jobs.ts'
+import { type DevCluster, startDevCluster } from '../node/dev.ts'
+import { retailFigures } from './demo-figures.ts'
+import { Readers } from './demo-readers.ts'
+import { type DemoResult, ProgressLine, progressText, summaryText } from './demo-summary.ts'
+import { isTerminal, printJson, printLine } from './output.ts'
+
+interface DemoOptions {
+  readonly data?: string
+  readonly nodes: number
+  readonly shards: number
+  readonly seed?: number
+  readonly lines?: number
+  readonly rate?: number
+  readonly keep?: boolean
+  readonly json?: boolean
+}
+
+/** Beside `src` in a checkout and beside `dist` in the package. */
+const jobFile = fileURLToPath(new URL('../../examples/retail-360/job.ts', import.meta.url))
+const generated = { seed: 1, lines: 200_000, rate: 25_000 }
+
+export function registerDemo(program: Command): void {
+  program
+    .command('demo')
+    .description('run a cluster here with the retail-360 job: orders in, live customer profiles out')
+    .option('--data <dir>', 'replay the Online Retail CSV files of a folder (plain or gzip), instead of generated orders')
+    .addOption(new Option('--nodes <n>', 'node processes').default(3).argParser(wholeNumber('--nodes', 16)))
+    .addOption(new Option('--shards <n>', 'shards of each node').default(1).argParser(wholeNumber('--shards', 64)))
+    .addOption(
+      new Option('--seed <n>', `generated orders: the seed (default: ${generated.seed})`).argParser(wholeNumber('--seed', 2 ** 31 - 1)),
+    )
+    .addOption(
+      new Option('--lines <n>', `generated orders: how many lines (default: ${generated.lines})`).argParser(wholeNumber('--lines', 1e9)),
+    )
+    .addOption(
+      new Option('--rate <n>', `generated orders: lines a second (default: ${generated.rate})`).argParser(wholeNumber('--rate', 1e8)),
+    )
+    .option('--keep', 'leave the cluster up until Ctrl-C')
+    .action(async (_: unknown, command: Command) => runDemo(command.optsWithGlobals<DemoOptions>()))
+}
+
+async function runDemo(options: DemoOptions): Promise<void> {
+  const args = jobArguments(options)
+  const interrupted = new AbortController()
+  const onSignal = (): void => interrupted.abort()
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+  try {
+    if (options.json !== true)
+      printLine(`Starting ${options.nodes} nodes with ${options.shards} ${options.shards === 1 ? 'shard' : 'shards'} each ...`)
+    const cluster = await startDevCluster({ nodes: options.nodes, shards: options.shards, port: 0 })
+    try {
+      interrupted.signal.throwIfAborted()
+      const grid = await connect({ endpoints: cluster.endpoints })
+      try {
+        await present(options, grid, args, interrupted.signal)
+      } finally {
+        await grid.close()
+      }
+      if (options.keep === true) await keepUp(options, cluster, interrupted.signal)
+    } finally {
+      await cluster.stop()
+    }
+  } catch (thrown) {
+    if (!interrupted.signal.aborted) throw thrown
+    process.exitCode = 130
+  } finally {
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+  }
+}
+
+function jobArguments({ data, seed, lines, rate }: DemoOptions): object {
+  if (data === undefined) {
+    return { orders: { seed: seed ?? generated.seed, count: lines ?? generated.lines, ratePerSecond: rate ?? generated.rate } }
+  }
+  if (seed !== undefined || lines !== undefined || rate !== undefined)
+    throw invalidArgument('--seed, --lines and --rate are of generated orders: leave them out with --data')
+  return { data: resolve(data) }
+}
+
+/** Runs the job with readers beside it, and prints what came of it. */
+async function present(options: DemoOptions, grid: Grid, args: object, signal: AbortSignal): Promise<void> {
+  const isHuman = options.json !== true
+  const progress = new ProgressLine(isHuman && isTerminal())
+  const readers = new Readers(grid)
+  try {
+    const job = await grid.jobs.submit(jobFile, { args, timeout: '60s', signal })
+    const startedAt = performance.now()
+    if (isHuman) printLine(`Job "${job.name}" runs on every shard; readers ask for profiles meanwhile.`)
+    readers.start()
+    const ended = await job.ended({
+      signal,
+      onStatus: status => {
+        const readP99Ms = readers.latencyMs.percentile(0.99)
+        const seconds = (performance.now() - startedAt) / 1000
+        progress.show(
+          progressText({ lines: linesIn(status), seconds, profiles: readers.knownCount, reads: readers.latencyMs.count, readP99Ms }),
+        )
+      },
+    })
+    const ranMs = performance.now() - startedAt
+    progress.clear()
+    if (ended.status !== 'completed')
+      throw new NearstateError('FUNCTION_FAILED', `The job has ${ended.status}: ${ended.failure ?? 'no reason was given'}`)
+    await readers.stop()
+    const figures = await retailFigures(grid)
+    const { latencyMs } = readers
+    const result: DemoResult = {
+      ...figures,
+      nodes: options.nodes,
+      shards: options.shards,
+      eventsPerSecond: Math.round((figures.lines / ranMs) * 1000),
+      reads: latencyMs.count,
+      readP50Ms: rounded(latencyMs.percentile(0.5)),
+      readP99Ms: rounded(latencyMs.percentile(0.99)),
+      console: null,
+    }
+    if (isHuman) printLine(summaryText(result, ranMs))
+    else printJson(result)
+  } finally {
+    progress.clear()
+    readers.abandon()
+  }
+}
+
+async function keepUp(options: DemoOptions, cluster: DevCluster, signal: AbortSignal): Promise<void> {
+  if (options.json !== true) {
+    const [endpoint = ''] = cluster.endpoints
+    printLine(`The cluster stays up. Ask it in another terminal, and stop it here with Ctrl-C:`)
+    printLine(`  nearstate map get profiles 14646 --endpoint ${endpoint}`)
+    printLine(`  nearstate job show retail-360 --endpoint ${endpoint}`)
+  }
+  if (signal.aborted) return
+  await new Promise<void>(stop => signal.addEventListener('abort', () => stop(), { once: true }))
+}
+
+const linesIn = (status: JobStatus): number => status.stages.find(stage => stage.kind === 'source')?.rowsOut ?? 0
+const rounded = (ms: number): number => Math.round(ms * 1000) / 1000
+
+function wholeNumber(option: string, most: number): (text: string) => number {
+  return text => {
+    const value = Number(text)
+    if (!/^\d+$/.test(text) || value < 1 || value > most)
+      throw invalidArgument(`${option} is "${text}", a whole number from 1 to ${most} is wanted`)
+    return value
+  }
+}
