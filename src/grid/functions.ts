@@ -47,7 +47,7 @@ export function defineFunctions<F extends FunctionRecord>(functions: F): Functio
     const kind = Object.prototype.toString.call(run).slice(8, -1)
     if (kind !== 'Function') {
       throw invalidArgument(
-        `Cannot define function "${name}": it is an ${kind}, and functions are synchronous: they run on the thread that owns the data. ` +
+        `Cannot define function "${name}": it is ${kind.startsWith('A') ? 'an' : 'a'} ${kind}, and functions are synchronous: they run on the thread that owns the data. ` +
           'Fetch what it needs before the call and pass it as args',
       )
     }

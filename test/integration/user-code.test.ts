@@ -7,13 +7,15 @@ import { Client, credentials } from '@grpc/grpc-js'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type BundledFile, bundleFile } from '../../src/bundling/bundle-file.ts'
 import { Watchdog } from '../../src/node/watchdog.ts'
-import { createCallCell } from '../../src/shard/user-code/call-cell.ts'
+import { leaseStopper } from '../../src/node/execution-stopper.ts'
+import { type CallCell, callCellOver, createCallCell, currentCall, markForStop } from '../../src/shard/user-code/call-cell.ts'
 import type { UserCodeAnswer, UserCodeCommand } from './fixtures/user-code-worker.ts'
 
 const timeLimitMs = 60
 
 class UserCodeWorker {
   readonly worker: Worker
+  readonly cell: CallCell
   readonly watchdog: Watchdog
   readonly exited: Promise<string>
   readonly givenUp: Promise<void>
@@ -22,6 +24,7 @@ class UserCodeWorker {
 
   constructor() {
     const callCell = createCallCell()
+    this.cell = callCellOver(callCell)
     this.worker = new Worker(new URL('./fixtures/user-code-worker.ts', import.meta.url), {
       workerData: { callCell, timeLimitMs },
       resourceLimits: { maxOldGenerationSizeMb: 128 },
@@ -185,6 +188,30 @@ describe('a runaway function', () => {
 })
 
 describe('a call that returns just as it is to be stopped', () => {
+  it('waits at a safe point for a termination that comes late', async () => {
+    await started()
+    await deploy(
+      'functions.ts',
+      functionsFile(
+        `run: entryFunction()(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)), fine: entryFunction()(() => 1)`,
+      ),
+    )
+    const stopper = await leaseStopper()
+    const answer = shard.invoke('run').then(
+      () => 'returned',
+      () => 'stopped',
+    )
+    await expect.poll(() => currentCall(shard.cell), { interval: 1 }).toBeGreaterThan(0)
+    expect(markForStop(shard.cell, currentCall(shard.cell))).toBe(true)
+    const later = shard.invoke('fine')
+    // Long enough for the function to have returned: the shard is alive, and stands still.
+    expect(await Promise.race([answer, later, new Promise(resolve => setTimeout(resolve, 100, 'waiting'))])).toBe('waiting')
+    expect(await stopper.terminate(shard.worker.threadId)).toBeUndefined()
+    expect(await answer).toBe('stopped')
+    expect(await later).toBe(1)
+    stopper.release()
+  })
+
   it('is answered once, with its result or as stopped, and nothing else is cut off', async () => {
     await started()
     await deploy(
