@@ -24,9 +24,9 @@ export const OrderLineSchema = schemaOf((value): OrderLine => {
   if (!Number.isSafeInteger(revenueMills)) throw new Refusal('Quantity x UnitPrice is beyond what can be counted exactly')
   const date = text(fields, 'InvoiceDate')
   return {
-    invoiceNo: text(fields, 'InvoiceNo'),
+    invoiceNo: nonEmpty(fields, 'InvoiceNo'),
     customerId: readCustomerId(text(fields, 'CustomerID')),
-    country: text(fields, 'Country'),
+    country: nonEmpty(fields, 'Country'),
     quantity,
     revenueMills,
     date,
@@ -37,6 +37,13 @@ export const OrderLineSchema = schemaOf((value): OrderLine => {
 function text(fields: Readonly<Record<string, unknown>>, name: string): string {
   const value = fields[name]
   if (typeof value !== 'string') throw new Refusal(`column ${name} is missing`)
+  return value
+}
+
+/** What is a key later must not be empty. */
+function nonEmpty(fields: Readonly<Record<string, unknown>>, name: string): string {
+  const value = text(fields, name)
+  if (value === '') throw new Refusal(`${name} is empty`)
   return value
 }
 
@@ -68,7 +75,10 @@ let latestTime = 0
 function readTime(written: string): number {
   if (written === latestWritten) return latestTime
   const time = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(written) ? Date.parse(`${written.replace(' ', 'T')}Z`) : Number.NaN
-  if (Number.isNaN(time)) throw new Refusal(`InvoiceDate is ${shown(written)}, such as "2010-12-01 08:26:00" is wanted`)
+  // Days that a month does not have are taken for days of the next one, so the date is compared with what was written.
+  if (Number.isNaN(time) || new Date(time).toISOString().slice(8, 13) !== written.slice(8, 13).replace(' ', 'T')) {
+    throw new Refusal(`InvoiceDate is ${shown(written)}, such as "2010-12-01 08:26:00" is wanted`)
+  }
   latestWritten = written
   latestTime = time
   return time
