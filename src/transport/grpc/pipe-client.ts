@@ -4,6 +4,7 @@ import { NearstateError } from '../../base/errors.ts'
 import { DataDefinition } from '../../wire/generated/nearstate/v1/data.ts'
 import type { PipeStream, PipeStreamListener } from '../pipe-stream.ts'
 import { createGrpcClient } from './client.ts'
+import { pipeSerializers } from './pipe-serializers.ts'
 import { errorOfStatus } from './status.ts'
 
 export interface ShardConnection {
@@ -12,7 +13,10 @@ export interface ShardConnection {
 }
 
 export function connectShard(address: string, messageMaxBytes?: number): ShardConnection {
-  const client = createGrpcClient(DataDefinition, address, messageMaxBytes === undefined ? {} : { messageMaxBytes })
+  const client = createGrpcClient(DataDefinition, address, {
+    serializers: { pipe: pipeSerializers },
+    ...(messageMaxBytes === undefined ? {} : { messageMaxBytes }),
+  })
   return {
     openPipe(listener) {
       const call = client.pipe()

@@ -1,0 +1,111 @@
+/** Protobuf fields out of a message, for the messages of the hot path. Byte fields are views of the message, not copies. */
+import { invalidArgument } from '../base/errors.ts'
+
+export class ByteReader {
+  readonly #bytes: Buffer
+  at = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  get done(): boolean {
+    return this.at >= this.#bytes.length
+  }
+
+  uint32(): number {
+    const bytes = this.#bytes
+    let at = this.at
+    let byte = bytes[at++]
+    if (byte === undefined) throw cutShort(this.#bytes.length)
+    if (byte < 0x80) {
+      this.at = at
+      return byte
+    }
+    let value = byte & 0x7f
+    // A varint has up to 10 bytes; what does not fit into 32 bits is cut off, as protobuf has it.
+    for (let shift = 7; shift < 70; shift += 7) {
+      byte = bytes[at++]
+      if (byte === undefined) throw cutShort(this.#bytes.length)
+      if (shift < 32) value |= (byte & 0x7f) << shift
+      if (byte < 0x80) {
+        this.at = at
+        return value >>> 0
+      }
+    }
+    throw invalidArgument('Cannot read message: a varint is longer than 10 bytes')
+  }
+
+  uint64(): bigint {
+    const bytes = this.#bytes
+    let value = 0n
+    for (let shift = 0n; shift < 70n; shift += 7n) {
+      const byte = bytes[this.at++]
+      if (byte === undefined) throw cutShort(this.#bytes.length)
+      value |= BigInt(byte & 0x7f) << shift
+      if (byte < 0x80) return BigInt.asUintN(64, value)
+    }
+    throw invalidArgument('Cannot read message: a varint is longer than 10 bytes')
+  }
+
+  bytes(): Buffer {
+    const start = this.#span()
+    return this.#bytes.subarray(start, this.at)
+  }
+
+  /** A packed column (tag's wire type 2) or one element of an unpacked one. */
+  column(tag: number, into: number[]): void {
+    if ((tag & 7) === 0) {
+      into.push(this.uint32())
+      return
+    }
+    const start = this.#span()
+    const end = this.at
+    this.at = start
+    const bytes = this.#bytes
+    while (this.at < end) {
+      const byte = bytes[this.at] as number
+      if (byte < 0x80) {
+        this.at += 1
+        into.push(byte)
+      } else {
+        into.push(this.uint32())
+      }
+    }
+    if (this.at !== end) throw invalidArgument('Cannot read message: a column ends within an element')
+  }
+
+  skip(tag: number): void {
+    switch (tag & 7) {
+      case 0:
+        this.uint64()
+        return
+      case 1:
+        this.#advance(8)
+        return
+      case 2:
+        this.#span()
+        return
+      case 5:
+        this.#advance(4)
+        return
+      default:
+        throw invalidArgument(`Cannot read message: field ${tag >>> 3} has wire type ${tag & 7}`)
+    }
+  }
+
+  /** Start of a length-delimited field; `at` is then its end. */
+  #span(): number {
+    const length = this.uint32()
+    const start = this.at
+    this.#advance(length)
+    return start
+  }
+
+  #advance(length: number): void {
+    this.at += length
+    if (this.at > this.#bytes.length) throw cutShort(this.#bytes.length)
+  }
+}
+
+const cutShort = (length: number): Error => invalidArgument(`Cannot read message: a field goes on beyond its ${length} bytes`)
