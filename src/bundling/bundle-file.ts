@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import { build, type BuildFailure, type Message, type Plugin } from 'esbuild'
+import { unreachable } from '../base/assert.ts'
 import { formatByteSize } from '../base/byte-size.ts'
 import { invalidArgument, messageOf } from '../base/errors.ts'
 import { judgeImport } from './allowed-imports.ts'
@@ -89,6 +90,8 @@ const importGuard: Plugin = {
           return { errors: [{ text: verdict.reason }] }
         case 'bundled':
           return undefined
+        default:
+          return unreachable(verdict)
       }
     })
   },

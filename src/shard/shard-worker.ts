@@ -25,11 +25,11 @@ const { limits } = start
 const send = (message: FromShard): void => port.postMessage(message)
 const log = (level: 'info' | 'warn' | 'error', message: string): void => send({ type: 'log', level, message, fields: {} })
 
-const { userCode, close: closeUserCode } = createUserCode({
+const { userCode } = createUserCode({
   callCell: start.callCell,
   sliceMaxMs: limits.sliceMaxMs,
   userCodeTimeLimitMs: limits.userCodeTimeLimitMs,
-  provided: providedModules(stream),
+  provided: providedModules,
   nowMs: () => systemClock.nowMs(),
   onStrayRejection: message => log('warn', message),
 })
@@ -54,10 +54,7 @@ const shard = new Shard({
 
 const sweeps = setInterval(() => shard.sweepExpired(), sweepEveryMs)
 port.on('message', (message: ToShard) => {
-  if (message.type === 'request' && message.request.kind === 'stop') {
-    clearInterval(sweeps)
-    closeUserCode()
-  }
+  if (message.type === 'request' && message.request.kind === 'stop') clearInterval(sweeps)
   shard.receive(message)
 })
 send({ type: 'ready', port: await shard.serve() })

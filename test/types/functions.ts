@@ -6,8 +6,7 @@ interface Profile {
   readonly points: number
   readonly tier: 'new' | 'gold'
 }
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const isTrue = <T extends true>(_?: T): void => undefined
+type Equal<A, B> = [A, B] extends [B, A] ? true : false
 
 const functions = defineFunctions({
   addPoints: entryFunction<Profile>()((entry, args: { points: number }) => {
@@ -23,23 +22,23 @@ const functions = defineFunctions({
 })
 type Functions = typeof functions
 
-isTrue<Equal<FunctionArgs<Functions, 'addPoints'>, { points: number }>>()
-isTrue<Equal<FunctionResult<Functions, 'addPoints'>, number | undefined>>()
-isTrue<Equal<FunctionResult<Functions, 'tierOf'>, 'new' | 'gold' | null>>()
+true satisfies Equal<FunctionArgs<Functions, 'addPoints'>, { points: number }>
+true satisfies Equal<FunctionResult<Functions, 'addPoints'>, number | undefined>
+true satisfies Equal<FunctionResult<Functions, 'tierOf'>, 'new' | 'gold' | null>
 
 declare const invoke: InvokeFunction<string, { readonly timeout?: string }>
 
 export async function calls(): Promise<void> {
   const points = await invoke<Functions>('17850', 'addPoints', { points: 5 })
-  isTrue<Equal<typeof points, number | undefined>>()
+  true satisfies Equal<typeof points, number | undefined>
   const tier = await invoke<Functions>('17850', 'tierOf')
-  isTrue<Equal<typeof tier, 'new' | 'gold' | null>>()
+  true satisfies Equal<typeof tier, 'new' | 'gold' | null>
   const renamed = await invoke<Functions>('17850', 'rename', 'Ann', { timeout: '1s' })
-  isTrue<Equal<typeof renamed, { renamed: boolean }>>()
+  true satisfies Equal<typeof renamed, { renamed: boolean }>
   const untyped = await invoke('17850', 'anything', { at: 'all' })
-  isTrue<Equal<typeof untyped, unknown>>()
+  true satisfies Equal<typeof untyped, unknown>
   const named = await invoke<Functions, 'addPoints'>('17850', 'addPoints', { points: 1 })
-  isTrue<Equal<typeof named, number | undefined>>()
+  true satisfies Equal<typeof named, number | undefined>
 
   // @ts-expect-error an argument of another type
   await invoke<Functions>('17850', 'addPoints', { points: '5' })

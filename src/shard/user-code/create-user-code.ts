@@ -40,15 +40,24 @@ export function createUserCode(options: UserCodeOptions): RunningUserCode {
     nowMs: options.nowMs,
     sliceMaxMs: options.sliceMaxMs,
     timeLimitMs: options.userCodeTimeLimitMs,
-    wake: () => outside.postMessage(null),
-    afterTurn: callback => void setImmediate(callback),
+    wake() {
+      inside.ref()
+      outside.postMessage(null)
+    },
+    afterTurn: callback => void setImmediate(turnEnds, callback),
     lost(message) {
       // Ends this worker only, and so its node, in the orderly way that a dead shard has.
       process.stderr.write(`nearstate: ${message}\n`)
       process.exit(70)
     },
   })
+  const turnEnds = (settle: () => void): void => {
+    settle()
+    if (runner.backlog === 0) inside.unref()
+  }
   inside.on('message', () => runner.slice())
+  // The port keeps the worker alive only while tasks wait.
+  inside.unref()
 
   const onRejection = (reason: unknown): void => {
     const snapshot = snapshotOf(reason)

@@ -5,20 +5,26 @@
 import { NearstateError } from '../../base/errors.ts'
 import { defineFunctions, entryFunction } from '../../grid/functions.ts'
 import { defineKey, defineTupleKey } from '../../keys/key-space.ts'
+import { avg, count, countDistinct, max, min, sum } from '../../streaming/graph/aggregate.ts'
+import { defineJob } from '../../streaming/graph/job.ts'
+import { files, generator } from '../../streaming/graph/source-descriptors.ts'
+import { row } from '../../streaming/graph/stage-types.ts'
+import { tumbling } from '../../streaming/graph/window-spec.ts'
 import type { ProvidedModules } from './module-scope.ts'
 
-const refuse = (name: string) => (): never => {
+const connect = (): never => {
   throw new NearstateError(
     'INVALID_ARGUMENT',
-    `${name}() does not run inside a shard: functions and jobs reach maps through what they are given`,
+    'connect() does not run inside a shard: functions and jobs reach maps through what they are given',
   )
 }
 
-const keys = { defineKey, defineTupleKey, NearstateError }
+const everywhere = { defineKey, defineTupleKey, NearstateError }
+const sources = { files, generator }
+const aggregates = { avg, count, countDistinct, max, min, sum }
 
-/** `stream`: the exports of the job builder (streaming), which the shard's composition root knows. */
-export const providedModules = (stream: Readonly<Record<string, unknown>>): ProvidedModules => ({
-  nearstate: { ...keys, connect: refuse('connect') },
-  'nearstate/functions': { ...keys, defineFunctions, entryFunction },
-  'nearstate/stream': { ...keys, ...stream },
-})
+export const providedModules: ProvidedModules = {
+  nearstate: { ...everywhere, connect },
+  'nearstate/functions': { ...everywhere, defineFunctions, entryFunction },
+  'nearstate/stream': { ...everywhere, defineJob, row, tumbling, ...sources, ...aggregates },
+}

@@ -120,7 +120,7 @@ export class SliceRunner implements Slices {
   #take(): SliceTask {
     const task = this.#queue[this.#head] as SliceTask
     this.#head += 1
-    if (this.#head === this.#queue.length || this.#head >= 1024) {
+    if (this.#head === this.#queue.length || (this.#head >= 1024 && this.#head * 2 > this.#queue.length)) {
       this.#queue = this.#queue.slice(this.#head)
       this.#head = 0
     }

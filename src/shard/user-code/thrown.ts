@@ -56,8 +56,10 @@ function readText(owner: object, property: string): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-const describePrimitive = (value: unknown): string =>
-  typeof value === 'string' ? JSON.stringify(cut(value, messageMaxLength)) : `${typeof value === 'bigint' ? `${value}n` : String(value)}`
+function describePrimitive(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(cut(value, messageMaxLength))
+  return typeof value === 'bigint' ? `${value}n` : String(value)
+}
 
 function describeObject(value: object): string {
   const text = attempt(() => JSON.stringify(value))

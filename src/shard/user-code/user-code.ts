@@ -15,7 +15,7 @@ import { isFunctionSet } from '../../grid/functions.ts'
 import type { FunctionSet } from '../../keys/function-types.ts'
 import type { Bundle } from '../protocol.ts'
 import { evaluateBundle, type ProvidedModules } from './module-scope.ts'
-import { Quarantine } from './quarantine.ts'
+import type { Quarantine } from './quarantine.ts'
 import type { SliceRunner } from './slice-runner.ts'
 import type { Slices } from './slice-task.ts'
 import { snapshotOf } from './thrown.ts'
@@ -83,7 +83,8 @@ export class UserCode {
         )
       }
     }
-    for (const loaded of [...this.#functions.values()]) if (loaded.file === file) this.#functions.delete(loaded.name)
+    // Deleting while iterating is safe for a Map.
+    for (const loaded of this.#functions.values()) if (loaded.file === file) this.#functions.delete(loaded.name)
     for (const [name, run] of Object.entries(set.functions)) {
       this.#quarantine.clear(name)
       this.#functions.set(name, loadedFunction(name, file, bundle, run as UserFunction))

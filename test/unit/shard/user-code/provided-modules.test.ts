@@ -4,12 +4,11 @@ import * as streamEntry from '../../../../src/entry/stream.ts'
 import { providedModules } from '../../../../src/shard/user-code/provided-modules.ts'
 
 it('gives a bundle what the entry points export', () => {
-  const provided = providedModules(streamEntry)
-  expect(provided['nearstate/functions']).toEqual({ ...functionsEntry })
-  expect(provided['nearstate/stream']).toMatchObject({ ...streamEntry })
+  expect(providedModules['nearstate/functions']).toEqual({ ...functionsEntry })
+  expect(providedModules['nearstate/stream']).toMatchObject({ ...streamEntry })
 })
 
 it('refuses a client inside a shard', () => {
-  const { connect } = providedModules({})['nearstate'] as { connect: () => void }
+  const { connect } = providedModules['nearstate'] as { readonly connect: () => void }
   expect(connect).toThrow(/connect\(\) does not run inside a shard/)
 })
