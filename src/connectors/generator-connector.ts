@@ -52,7 +52,6 @@ class NumberReader implements SplitReader {
     this.#options = options
     this.#listener = listener
     if (options.ratePerSecond === Number.POSITIVE_INFINITY) this.#allowed = Number.POSITIVE_INFINITY
-    queueMicrotask(() => this.#listener.onReady())
   }
 
   take(): SourceBatch | 'end' | undefined {

@@ -69,11 +69,11 @@ export class FileReader implements SplitReader {
       this.#stream = await contentOf(file)
       if (this.#closed) this.#stream.destroy()
       for await (const chunk of this.#stream as AsyncIterable<Uint8Array>) {
+        if (this.#closed) break
         this.#bytesRead += chunk.length
         this.#chunks.push(chunk)
         this.#listener.onReady()
         if (this.#chunks.length >= chunksAhead && !this.#closed) await this.#room()
-        if (this.#closed) break
       }
       this.#state = { kind: 'ended' }
     } catch (thrown) {
