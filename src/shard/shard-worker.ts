@@ -10,7 +10,6 @@ import { systemRandom } from '../base/random.ts'
 import { connectorOf } from '../connectors/registry.ts'
 import { createPeerLinks } from '../transport/peer-links.ts'
 import { serveShard } from '../transport/grpc/serve-shard.ts'
-import { wireVersion } from '../wire/limits.ts'
 import { JobHost } from './jobs/job-host.ts'
 import type { FromShard, ShardStart, ToShard } from './protocol.ts'
 import { Shard } from './shard.ts'
@@ -40,7 +39,7 @@ const shard = new Shard({
   random: systemRandom,
   userCode,
   createNetwork(listener, addressOf) {
-    const links = createPeerLinks({ self: start.id, addressOf, listener, wireVersion, highWaterBytes: limits.messageMaxBytes })
+    const links = createPeerLinks({ self: start.id, addressOf, listener, messageMaxBytes: limits.messageMaxBytes })
     return {
       links,
       serve: server => serveShard({ host: start.host, port: start.port, server, links, messageMaxBytes: limits.messageMaxBytes }),

@@ -210,7 +210,7 @@ export class TestShard {
       },
       clock,
       random: seededRandom(1),
-      userCode: new UserCode(runner, quarantine, providedModules({})),
+      userCode: new UserCode(runner, quarantine, providedModules),
       createNetwork: listener => {
         this.listener = listener
         return {
@@ -294,7 +294,7 @@ export interface Answer {
   readonly detail: ResultDetail | undefined
 }
 
-const statuses = ['', 'ok', 'absent', 'notOwner', 'error'] as const
+const statuses: readonly string[] = ['', 'ok', 'absent', 'notOwner', 'error']
 
 /** A client of one pipe that speaks the wire by hand. */
 export class TestClient {
