@@ -1,5 +1,6 @@
 /** What changed between two cluster states, in words that people and programs can follow. */
 import type { ClusterState } from '../membership/cluster-state.ts'
+import { lostCount } from '../membership/transitions.ts'
 
 export type ClusterEvent =
   | { readonly event: 'nodeJoined'; readonly node: string; readonly id: string }
@@ -23,8 +24,6 @@ export function clusterEventsBetween(before: ClusterState | undefined, after: Cl
   if (lost < lostBefore) events.push({ event: 'partitionsRecovered', partitions: lostBefore - lost, lost })
   return events
 }
-
-export const lostCount = (state: ClusterState): number => state.partitions.filter(partition => partition.primary === undefined).length
 
 function* memberEvents(before: ClusterState | undefined, after: ClusterState): Iterable<ClusterEvent> {
   const now = new Map(after.members.map(member => [member.id, member]))

@@ -14,7 +14,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { BundleStore } from './bundle-store.ts'
 import { bundleOf } from './bundle-store.ts'
 import type { Shards } from './shards.ts'
-import { updateJson, WatchedTable } from './watched-table.ts'
+import { decodeJson, updateJson, WatchedTable } from './watched-table.ts'
 
 interface FunctionsRecord {
   readonly hash: string
@@ -28,7 +28,7 @@ export interface FunctionsOptions {
   readonly bundles: BundleStore
   readonly wallTimeMs: () => number
   /** A running job uses this bundle. */
-  readonly isUsedByJob: (hash: string) => boolean
+  readonly isUsedByJob: (hash: string) => Promise<boolean>
   readonly log: Logger
 }
 
@@ -80,6 +80,12 @@ export class Functions {
     for (const record of this.#records.values()) await this.#options.bundles.restore(record.hash)
   }
 
+  /** A record names this bundle. */
+  async isDeployed(hash: string): Promise<boolean> {
+    const records = await this.#options.coordinator.list(coordinatorKeys.functionsPrefix)
+    return records.some(record => decodeJson<FunctionsRecord>(record.value).hash === hash)
+  }
+
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#retryTimer)
@@ -106,16 +112,10 @@ export class Functions {
   }
 
   async #removeUnused(hash: string): Promise<void> {
-    const used = this.#options.isUsedByJob(hash) || (await this.#isDeployed(hash))
-    if (used) return
+    if ((await this.isDeployed(hash)) || (await this.#options.isUsedByJob(hash))) return
     await this.#options.bundles
       .remove(hash)
       .catch(error => this.#options.log.warn('an old bundle could not be removed', { hash, reason: messageOf(error) }))
-  }
-
-  async #isDeployed(hash: string): Promise<boolean> {
-    const records = await this.#options.coordinator.list(coordinatorKeys.functionsPrefix)
-    return records.some(record => Buffer.from(record.value).includes(hash))
   }
 
   async #load(file: string, hash: string): Promise<readonly string[]> {

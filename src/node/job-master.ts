@@ -22,7 +22,7 @@ import { JobAttempt, membersOf } from './job-attempt.ts'
 import type { AttemptOutcome, JobDocumentJson, JobFailure, JobRecord, JobStatus } from './job-record.ts'
 import { checkJobName, isEnded, jobDocument } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
-import { decodeJson, encodeJson, updateJson } from './watched-table.ts'
+import { decodeJson, updateJson } from './watched-table.ts'
 
 export interface JobMasterOptions {
   readonly coordinator: Coordinator
@@ -50,6 +50,7 @@ const activeJobsMax = 64
 /** Ended jobs that stay listed; older ones are forgotten when another is submitted. */
 const endedJobsMax = 200
 const startTimeoutMs = 60_000
+const adoptRetryMs = 1000
 
 export class JobMaster {
   readonly #options: JobMasterOptions
@@ -63,16 +64,11 @@ export class JobMaster {
     this.#options = options
   }
 
-  /** Called when this node becomes leader or stops being it. */
-  async setLeading(leading: boolean): Promise<void> {
-    if (leading === this.#leading) return
-    this.#leading = leading
-    if (leading) await this.#adopt()
-    else this.stop()
-  }
-
   /** Called when the cluster state changed. */
-  onView(): void {
+  onView(leading: boolean): void {
+    if (leading && !this.#leading) void this.#lead()
+    if (!leading && this.#leading) this.stop()
+    this.#leading = leading
     for (const attempt of [...this.#attempts.values()]) attempt.checkMembers()
   }
 
@@ -122,6 +118,7 @@ export class JobMaster {
 
   /** Leaves all runs alone; they go on, and another leader takes them over. */
   stop(): void {
+    this.#leading = false
     for (const attempt of this.#attempts.values()) attempt.abandon()
     this.#attempts.clear()
   }
@@ -161,13 +158,6 @@ export class JobMaster {
     const view = this.#options.view()
     if (view === undefined || view.state.partitions.length === 0) {
       throw new NearstateError('UNAVAILABLE', `Cannot submit job "${job}": the cluster waits for its first members`)
-    }
-    const lost = view.state.partitions.filter(partition => partition.primary === undefined).length
-    if (lost > 0) {
-      throw new NearstateError(
-        'PARTITION_LOST',
-        `Cannot submit job "${job}": ${lost} of ${view.state.partitions.length} partitions are lost; give their data up with "nearstate partitions recover --accept-loss"`,
-      )
     }
     return view
   }
@@ -282,6 +272,19 @@ export class JobMaster {
     return this.#read(from.name)
   }
 
+  async #lead(): Promise<void> {
+    for (let done = false; !done; ) {
+      try {
+        await this.#adopt()
+        done = true
+      } catch (error) {
+        this.#options.log.warn('jobs could not be taken over; trying again', { reason: messageOf(error) })
+        await new Promise(resolve => setTimeout(resolve, adoptRetryMs))
+        if (!this.#leading) return
+      }
+    }
+  }
+
   /** A new leader goes on with runs whose nodes are all there, and fails those that were being started. */
   async #adopt(): Promise<void> {
     for (const record of await this.#records()) {
@@ -289,7 +292,7 @@ export class JobMaster {
       if (record.status === 'running') this.#follow(record)
       else await this.#end(record, 'failed', { message: 'the leader was lost while the job started; submit it again' })
     }
-    this.onView()
+    for (const attempt of [...this.#attempts.values()]) attempt.checkMembers()
   }
 
   async #forgetOldest(): Promise<void> {

@@ -131,10 +131,8 @@ export class MapRegistry {
 }
 
 function checkName(name: string): void {
-  if (name.length === 0 || Buffer.byteLength(name) > nameBytesMax || /[\u0000-\u001f/]/.test(name)) {
-    throw invalidArgument(
-      `Cannot use map name ${JSON.stringify(name)}: 1 to ${nameBytesMax} bytes without "/" and control characters are wanted`,
-    )
+  if (name.length === 0 || Buffer.byteLength(name) > nameBytesMax || /\p{Cc}/u.test(name)) {
+    throw invalidArgument(`Cannot use map name ${JSON.stringify(name)}: 1 to ${nameBytesMax} bytes without control characters are wanted`)
   }
   if (name.startsWith(systemMapPrefix))
     throw invalidArgument(`Cannot use map name "${name}": names that begin with "${systemMapPrefix}" are the system's own`)

@@ -1,0 +1,102 @@
+/** `nearstate dev`: a local cluster, one process per node, until Ctrl-C. */
+import { styleText } from 'node:util'
+import type { Command } from 'commander'
+import { invalidArgument } from '../base/errors.ts'
+import type { DevCluster, DevEvent } from '../node/dev.ts'
+import { globalOptions } from './cluster-access.ts'
+import { parseCount } from './map.ts'
+import { printJson, printLine, printTable } from './output.ts'
+
+interface DevFlags {
+  readonly nodes: string
+  readonly shards: string
+  readonly port: string
+  readonly replace: boolean
+  readonly logLevel: string
+}
+
+const nodesMax = 32
+
+export function registerDev(program: Command): void {
+  program
+    .command('dev')
+    .description('a local cluster, one process per node; Ctrl-C stops it')
+    .option('--nodes <count>', 'node processes', '3')
+    .option('--shards <count>', 'shards of each node', '1')
+    .option('--port <port>', 'control port of the first node, the others follow; HTTP is 80 above; 0: any free ports', '7400')
+    .option('--no-replace', 'leave a node process that died dead')
+    .option('--log-level <level>', 'of the nodes: debug, info, warn, error or silent', 'warn')
+    .action((flags: DevFlags, command: Command) => dev(flags, command))
+}
+
+async function dev(flags: DevFlags, command: Command): Promise<void> {
+  const { json } = globalOptions(command)
+  const { startDevCluster } = await import('../node/dev.ts')
+  const nodes = parseCount('--nodes', flags.nodes)
+  const shards = parseCount('--shards', flags.shards)
+  const port = parseCount('--port', flags.port)
+  if (nodes < 1 || nodes > nodesMax) throw invalidArgument(`Cannot use --nodes ${nodes}: 1 to ${nodesMax} are wanted`)
+  const stopped = Promise.withResolvers<void>()
+  let cluster: DevCluster | undefined
+  let stopping = false
+  const stop = (): void => {
+    if (stopping) process.exit(1)
+    stopping = true
+    if (cluster === undefined) process.exit(0) // the node processes notice
+    if (!json) printLine('\nStopping.')
+    void cluster.stop().then(stopped.resolve, stopped.reject)
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  cluster = await startDevCluster({
+    nodes,
+    shards,
+    port,
+    replace: flags.replace,
+    logLevel: flags.logLevel,
+    onEvent: event => (json ? printJson(event) : printLine(describeEvent(event))),
+  })
+  if (json) printJson({ ready: true, endpoints: cluster.endpoints, console: null, nodes: cluster.nodes })
+  else printReady(cluster)
+  await stopped.promise
+  // Nothing is left to do; a signal handler must not keep the process.
+  process.exit(0)
+}
+
+function printReady(cluster: DevCluster): void {
+  printTable(
+    ['node', 'pid', 'endpoint', 'http'],
+    cluster.nodes.map(node => [node.name, node.pid, node.address, `http://${node.http}`]),
+  )
+  printLine(
+    `${styleText('green', 'Ready.', { stream: process.stdout })} Endpoints: ${cluster.endpoints.join(', ')}. Ctrl-C stops the cluster.`,
+  )
+}
+
+export function describeEvent(event: DevEvent): string {
+  const time = new Date(event.at).toISOString().slice(11, 19)
+  return `${time}  ${sentenceOf(event)}`
+}
+
+function sentenceOf(event: DevEvent): string {
+  switch (event.event) {
+    case 'nodeStarted':
+      return `${event.node} serves again (pid ${event.pid}, ${event.address})`
+    case 'nodeExited':
+      return `${event.node} (pid ${event.pid}) has ended (${event.signal ?? `exit code ${event.code}`})${event.willReplace ? '; a fresh process replaces it in a moment' : ''}`
+    case 'nodeJoined':
+      return `${event.node} has joined`
+    case 'nodeDead':
+      return `${event.node} is dead: its session has ended`
+    case 'nodeLeft':
+      return `${event.node} has left`
+    case 'leaderChanged':
+      return `the leader is ${event.leader ?? 'nobody'}`
+    case 'partitionsAssigned':
+      return `${event.partitions} partitions are assigned`
+    case 'partitionsLost':
+      return `${event.partitions} partitions are lost; "nearstate partitions recover --accept-loss" gives their data up`
+    case 'partitionsRecovered':
+      return `${event.partitions} partitions serve again, empty`
+  }
+}

@@ -1,0 +1,156 @@
+/** `nearstate job ...`: submit, list, show, cancel; progress on a terminal. */
+import { styleText } from 'node:util'
+import type { Command } from 'commander'
+import { formatDuration } from '../base/duration.ts'
+import { invalidArgument, NearstateError } from '../base/errors.ts'
+import type { JobHandle, JobState, JobStatus } from '../client/jobs.ts'
+import { globalOptions, withGrid } from './cluster-access.ts'
+import { isTerminal, printJson, printLine, printTable } from './output.ts'
+
+export function registerJob(program: Command): void {
+  const job = program.command('job').description('stream jobs')
+  job
+    .command('submit <file>')
+    .description('bundle a job file, check it and start it')
+    .option('--name <name>', 'default: the name in the file')
+    .option('--args <json>', "the job's arguments")
+    .option('--watch', 'wait until it has ended, and show how it goes')
+    .action((file: string, options: SubmitFlags, command: Command) => submit(file, options, command))
+  job
+    .command('ls')
+    .description('all jobs, the latest first')
+    .action((_options, command: Command) => list(command))
+  job
+    .command('show <name>')
+    .description('one job and its stages')
+    .option('--watch', 'wait until it has ended, and show how it goes')
+    .action((name: string, options: { watch?: boolean }, command: Command) => show(name, options.watch === true, command))
+  job
+    .command('cancel <name>')
+    .description('stop a job; what it has written stays')
+    .action((name: string, _options, command: Command) => cancel(name, command))
+}
+
+interface SubmitFlags {
+  readonly name?: string
+  readonly args?: string
+  readonly watch?: boolean
+}
+
+async function submit(file: string, flags: SubmitFlags, command: Command): Promise<void> {
+  const options = globalOptions(command)
+  const submitOptions = {
+    ...(flags.name === undefined ? {} : { name: flags.name }),
+    ...(flags.args === undefined ? {} : { args: parseArgs(flags.args) }),
+  }
+  const status = await withGrid(options, async grid => {
+    const job = await grid.jobs.submit(file, submitOptions)
+    return flags.watch === true ? watch(job, options.json) : job.status()
+  })
+  if (options.json) printJson(status)
+  else if (flags.watch === true) printStages(status)
+  else printLine(`Job "${status.name}" runs. "nearstate job show ${status.name} --watch" shows how it goes.`)
+  failIfFailed(status)
+}
+
+async function list(command: Command): Promise<void> {
+  const options = globalOptions(command)
+  const jobs = await withGrid(options, grid => grid.jobs.list())
+  if (options.json) return printJson(jobs)
+  printTable(
+    ['job', 'status', 'submitted', 'rows in', 'dead letters', 'failure'],
+    jobs.map(job => [
+      job.name,
+      coloured(job.status),
+      formatTime(job.submittedAt),
+      rowsIn(job),
+      total(job, 'deadLetters'),
+      job.failure ?? '',
+    ]),
+  )
+}
+
+async function show(name: string, wait: boolean, command: Command): Promise<void> {
+  const options = globalOptions(command)
+  const status = await withGrid(options, grid => {
+    const job = grid.jobs.get(name)
+    return wait ? watch(job, options.json) : job.status()
+  })
+  if (options.json) return printJson(status)
+  printLine(`${status.name}: ${coloured(status.status)}, submitted ${formatTime(status.submittedAt)}, guarantee ${status.guarantee}`)
+  if (status.failure !== undefined) printLine(`failed: ${status.failure}`)
+  printStages(status)
+}
+
+async function cancel(name: string, command: Command): Promise<void> {
+  const options = globalOptions(command)
+  const status = await withGrid(options, grid => grid.jobs.get(name).cancel())
+  if (options.json) printJson(status)
+  else printLine(`Job "${name}" is ${status.status}.`)
+}
+
+/** Waits for the end; on a terminal one line is rewritten meanwhile. */
+async function watch(job: JobHandle, quiet: boolean): Promise<JobStatus> {
+  if (quiet || !isTerminal()) return job.ended()
+  const startedAtMs = performance.now()
+  const status = await job.ended({
+    onStatus: now => process.stdout.write(`\r\u001b[K${coloured(now.status)}  ${progressLine(now, performance.now() - startedAtMs)}`),
+  })
+  process.stdout.write('\n')
+  return status
+}
+
+function progressLine(status: JobStatus, elapsedMs: number): string {
+  const rows = rowsIn(status)
+  const rate = elapsedMs < 500 ? '' : `, ${Math.round((rows / elapsedMs) * 1000).toLocaleString('en')}/s`
+  const dead = total(status, 'deadLetters')
+  return `${rows.toLocaleString('en')} rows in${rate}${dead > 0 ? `, ${dead.toLocaleString('en')} dead letters` : ''}, ${formatDuration(elapsedMs)}`
+}
+
+function printStages(status: JobStatus): void {
+  printTable(
+    ['stage', 'kind', 'tasks', 'rows in', 'rows out', 'dead letters', 'late', 'watermark'],
+    status.stages.map(stage => [
+      stage.name,
+      stage.kind,
+      stage.tasks,
+      stage.rowsIn,
+      stage.rowsOut,
+      stage.deadLetters,
+      stage.late,
+      stage.watermark === null ? '' : formatTime(stage.watermark),
+    ]),
+  )
+}
+
+/** What the sources have read. */
+const rowsIn = (job: JobStatus): number =>
+  job.stages.filter(stage => stage.kind === 'source').reduce((sum, stage) => sum + stage.rowsOut, 0)
+const total = (job: JobStatus, field: 'deadLetters'): number => job.stages.reduce((sum, stage) => sum + stage[field], 0)
+const formatTime = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').slice(0, 19)
+
+const colours: Partial<Record<JobState, 'green' | 'red' | 'yellow'>> = {
+  running: 'green',
+  completed: 'green',
+  failed: 'red',
+  cancelled: 'yellow',
+}
+
+function coloured(status: JobState): string {
+  const colour = colours[status]
+  return colour === undefined ? status : styleText(colour, status, { stream: process.stdout })
+}
+
+/** A watched job that failed makes the command fail. */
+function failIfFailed(status: JobStatus): void {
+  if (status.status === 'failed')
+    throw new NearstateError('FUNCTION_FAILED', `Job "${status.name}" failed: ${status.failure ?? 'no reason was given'}`)
+}
+
+function parseArgs(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw invalidArgument(`Cannot read --args: JSON is wanted (${String(error)})`)
+  }
+}

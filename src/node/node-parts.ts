@@ -1,0 +1,148 @@
+/**
+ * The parts of a node behind its ports, made and wired: shards with their watchdog, registries, the job master, the membership.
+ *
+ * Owns: who knows whom. Does not: listen, join or stop (run-node.ts). `stops` is given what must end if a later part cannot start.
+ */
+import { systemClock } from '../base/clock.ts'
+import { NearstateError } from '../base/errors.ts'
+import type { NodeId, ShardId } from '../base/ids.ts'
+import { randomId, systemRandom } from '../base/random.ts'
+import type { Config } from '../config/config.ts'
+import { connectorOf } from '../connectors/registry.ts'
+import { bundleMapName } from '../grid/map-definition.ts'
+import type { Member } from '../membership/cluster-state.ts'
+import type { Coordinator } from '../membership/coordinator-port.ts'
+import { createCallCell } from '../shard/user-code/call-cell.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { BundleStore } from './bundle-store.ts'
+import { ClusterDriver } from './cluster-driver.ts'
+import { Functions } from './functions.ts'
+import { JobMaster } from './job-master.ts'
+import { createLocalControl } from './local-control.ts'
+import { MapRegistry } from './map-registry.ts'
+import type { NodeControl } from './node-control.ts'
+import { NodeLinks } from './node-links.ts'
+import { Shards } from './shards.ts'
+import type { StopStack } from './stop-stack.ts'
+import { systemMapOf } from './system-map.ts'
+import { ViewFeed } from './view-feed.ts'
+import { Watchdog } from './watchdog.ts'
+
+export interface PartsOptions {
+  readonly id: NodeId
+  readonly config: Config
+  readonly coordinator: Coordinator
+  /** The node cannot go on. */
+  readonly fail: (error: Error) => void
+  readonly stops: StopStack
+  readonly log: Logger
+}
+
+export interface NodeParts {
+  readonly feed: ViewFeed
+  readonly maps: MapRegistry
+  readonly shards: Shards
+  readonly watchdog: Watchdog
+  readonly functions: Functions
+  readonly jobs: JobMaster
+  readonly links: NodeLinks
+  readonly control: NodeControl
+  readonly controlOf: (member: Member) => NodeControl
+  readonly driver: ClusterDriver
+}
+
+const { wallTimeMs } = systemClock
+
+export async function createParts(options: PartsOptions): Promise<NodeParts> {
+  const { id, config, coordinator, stops, log } = options
+  const feed = new ViewFeed()
+  const { maps, shards } = await startShards(options)
+  feed.onChange(view => shards.broadcast({ kind: 'view', view }))
+  const watchdog = watch(options, shards)
+  stops.push(() => watchdog.stop())
+  await watchdog.start()
+
+  const bundles = new BundleStore(systemMapOf(shards, bundleMapName))
+  const links = new NodeLinks(config.messageMaxBytes)
+  stops.push(() => links.stop())
+  const functions = new Functions({ coordinator, shards, bundles, wallTimeMs, isUsedByJob: hash => jobs.uses(hash), log })
+  stops.push(() => functions.stop())
+  const control = createLocalControl({ shards, maps, functions, bundles })
+  const controlOf = (member: Member): NodeControl => (member.id === id ? control : links.control(member))
+  const jobs = new JobMaster({
+    coordinator,
+    bundles,
+    view: () => feed.view,
+    controlOf,
+    describe: (bundle, argsJson) => shards.any.request({ kind: 'describeJob', bundle, argsJson }),
+    connectorOf,
+    isDeployed: hash => functions.isDeployed(hash),
+    createId: () => randomId(systemRandom),
+    wallTimeMs,
+    log,
+  })
+  stops.push(() => jobs.stop())
+  const driver = createDriver(options, feed)
+  feed.onChange(({ state }) => {
+    links.onView(state)
+    jobs.onView(driver.leads)
+  })
+  return { feed, maps, shards, watchdog, functions, jobs, links, control, controlOf, driver }
+}
+
+async function startShards({ id, config, coordinator, fail, stops, log }: PartsOptions): Promise<{ maps: MapRegistry; shards: Shards }> {
+  let shards: Shards | undefined
+  const maps = new MapRegistry({ coordinator, wallTimeMs, onChange: definitions => shards?.broadcast({ kind: 'maps', definitions }) })
+  stops.push(() => maps.stop())
+  shards = await Shards.start({
+    node: id,
+    nodeName: config.name,
+    host: config.host,
+    count: config.shards,
+    portBase: config.shardPortBase,
+    limits: {
+      memoryMaxBytes: Math.floor(config.memoryMaxBytes / config.shards),
+      valueMaxBytes: config.valueMaxBytes,
+      queuedOperationsMax: config.queuedOperationsMax,
+      messageMaxBytes: config.messageMaxBytes,
+      sliceMaxMs: config.sliceMaxMs,
+      userCodeTimeLimitMs: config.userCodeTimeLimitMs,
+    },
+    autoCreateMaps: config.autoCreateMaps,
+    logLevel: config.logLevel,
+    createId: () => randomId(systemRandom) as ShardId,
+    createCallCell,
+    ensureMap: ask => maps.ensure(ask),
+    onDeath: (shard, reason) => fail(new NearstateError('INTERNAL', `shard ${shard} has died: ${reason}`)),
+    log,
+  })
+  const started = shards
+  stops.push(() => started.stop(0))
+  started.broadcast({ kind: 'maps', definitions: maps.definitions })
+  return { maps, shards: started }
+}
+
+const watch = ({ config, log }: PartsOptions, shards: Shards): Watchdog =>
+  new Watchdog({
+    timeLimitMs: config.userCodeTimeLimitMs,
+    workers: shards.handles.map(({ worker, start }) => ({ worker, callCell: start.callCell })),
+    onGivenUp: index => {
+      log.error('a shard runs user code that cannot be stopped, and is ended', { shard: index })
+      void shards.handles[index]?.worker.terminate()
+    },
+    onTrouble: (index, message) => log.warn('user code could not be stopped yet; trying again', { shard: index, reason: message }),
+  })
+
+const createDriver = ({ id, config, coordinator, fail, log }: PartsOptions, feed: ViewFeed): ClusterDriver =>
+  new ClusterDriver({
+    coordinator,
+    feed,
+    cluster: config.cluster,
+    partitionCount: config.partitions,
+    expectedNodes: config.expectedNodes,
+    sessionTtlMs: config.coordinatorSessionTtlMs,
+    self: { id, name: config.name },
+    clock: systemClock,
+    onDeposed: reason => fail(new NearstateError('UNAVAILABLE', reason)),
+    log,
+  })

@@ -1,0 +1,45 @@
+/**
+ * One node as a process of its own: signals, exit code, and the channel to `nearstate dev` where there is one.
+ *
+ * SIGTERM and SIGINT stop in order and exit with 0; a second one exits at once. A node that had to stop by itself exits with 1.
+ * Under a supervisor the terminal's Ctrl-C is left to it, and a closed channel means that it is gone: the node ends.
+ */
+import { NearstateError } from '../base/errors.ts'
+import type { Config } from '../config/config.ts'
+import type { FromDevNode, ToDevNode } from './dev-messages.ts'
+import { failureOf } from './shard-handle.ts'
+import { type RunningNode, runNode } from './run-node.ts'
+
+/** Rejects when the node cannot start (a supervisor is told instead). Otherwise the process ends with the node. */
+export async function runNodeProcess(config: Config): Promise<void> {
+  const supervised = process.send !== undefined
+  const tell = (message: FromDevNode): void => {
+    if (process.connected) process.send?.(message)
+  }
+  let node: RunningNode | undefined
+  let stopping = false
+  const stop = (quietly: boolean): void => {
+    if (stopping || node === undefined) process.exit(stopping ? 1 : 0)
+    stopping = true
+    void node.stop({ quietly }).then(() => process.exit(0))
+  }
+  process.on('SIGTERM', () => stop(false))
+  process.on('SIGINT', () => {
+    if (!supervised) stop(false)
+  })
+  process.on('disconnect', () => stop(true))
+  process.on('message', (message: ToDevNode) => {
+    if (message.kind === 'stop') stop(true)
+  })
+  try {
+    node = await runNode(config, { onListening: (address, http) => tell({ kind: 'listening', address, http }) })
+    void node.failed.then(() => process.exit(1))
+    await node.ready
+    tell({ kind: 'ready' })
+  } catch (error) {
+    if (stopping && error instanceof NearstateError && error.code === 'CANCELLED') return
+    if (!supervised) throw error
+    const { code, message } = failureOf(error)
+    process.send?.({ kind: 'failed', code, message } satisfies FromDevNode, () => process.exit(1))
+  }
+}
