@@ -167,6 +167,14 @@ describe('a runaway function', () => {
     await expect(shard.invoke('one')).resolves.toBe(1)
   })
 
+  it.each(['encode', 'decode'] as const)('that is cut off while the shard %ss for it leaves the codec whole', async what => {
+    await started()
+    for (let i = 0; i < 10; i += 1) {
+      await shard.ask({ kind: 'codecLoop', what, label: `loop ${i}` })
+      expect(await shard.ask({ kind: 'codecCheck' })).toBe(true)
+    }
+  })
+
   it('leaves gRPC streams of the same worker running', async () => {
     await started()
     await deploy('functions.ts', functionsFile(`run: entryFunction()((_, i: number) => { for (;;) {} })`))
