@@ -1,0 +1,57 @@
+/**
+ * Rows on their way from one operator to the next, as parallel columns. Batches are reused: a consumer never keeps one, and
+ * never changes one that it was given.
+ */
+export class Batch {
+  size = 0
+  rows: unknown[] = []
+  /** Event time in milliseconds since the epoch. */
+  times: Float64Array
+  /** Where the row's event was read, see origin.ts. */
+  origins: Float64Array
+  /** Key and partition; meaningless before the first keyBy. */
+  keys: unknown[] = []
+  partitions: Int32Array
+
+  constructor(capacity = 64) {
+    this.times = new Float64Array(capacity)
+    this.origins = new Float64Array(capacity)
+    this.partitions = new Int32Array(capacity)
+  }
+
+  push(row: unknown, time: number, origin: number, key: unknown, partition: number): void {
+    const at = this.size
+    if (at === this.times.length) this.#grow()
+    this.rows[at] = row
+    this.times[at] = time
+    this.origins[at] = origin
+    this.keys[at] = key
+    this.partitions[at] = partition
+    this.size = at + 1
+  }
+
+  /** Copies row `index` of another batch, with `row` in its place. */
+  pushFrom(other: Batch, index: number, row: unknown): void {
+    this.push(row, other.times[index] as number, other.origins[index] as number, other.keys[index], other.partitions[index] as number)
+  }
+
+  /** Empties it and lets go of what it held. */
+  clear(): void {
+    this.size = 0
+    this.rows.length = 0
+    this.keys.length = 0
+  }
+
+  #grow(): void {
+    const capacity = this.times.length * 2
+    const times = new Float64Array(capacity)
+    times.set(this.times)
+    this.times = times
+    const origins = new Float64Array(capacity)
+    origins.set(this.origins)
+    this.origins = origins
+    const partitions = new Int32Array(capacity)
+    partitions.set(this.partitions)
+    this.partitions = partitions
+  }
+}

@@ -1,0 +1,80 @@
+/** One stage at work on one shard: takes a batch, hands rows to the operators behind it, in one synchronous chain. */
+import { NearstateError } from '../../base/errors.ts'
+import { Batch } from './batch.ts'
+import { StageFailure, type Unit } from './unit.ts'
+
+/** Rows that one operator may hand on within one unit; user code that emits more fails the job. */
+export const emittedMax = 1_000_000
+
+export abstract class Operator {
+  readonly stage: number
+  /** Operators behind it, and those behind its side output. */
+  readonly consumers: Operator[] = []
+  readonly sideConsumers: Operator[] = []
+  protected readonly unit: Unit
+
+  constructor(stage: number, unit: Unit) {
+    this.stage = stage
+    this.unit = unit
+  }
+
+  accept(batch: Batch): void {
+    const { unit, stage } = this
+    unit.stage = stage
+    const { rowsIn } = unit.counters
+    rowsIn[stage] = (rowsIn[stage] as number) + batch.size
+    this.process(batch)
+  }
+
+  protected abstract process(batch: Batch): void
+
+  protected emit(batch: Batch): void {
+    if (batch.size === 0) return
+    const { rowsOut } = this.unit.counters
+    rowsOut[this.stage] = (rowsOut[this.stage] as number) + batch.size
+    const { consumers } = this
+    for (let i = 0; i < consumers.length; i += 1) (consumers[i] as Operator).accept(batch)
+  }
+
+  protected emitAside(batch: Batch): void {
+    if (batch.size === 0) return
+    for (const consumer of this.sideConsumers) consumer.accept(batch)
+  }
+
+  protected rowFailed(batch: Batch, index: number, thrown: unknown): void {
+    this.unit.rowFailed(this.stage, batch.origins[index] as number, thrown, batch.rows[index])
+  }
+
+  /** The unit has returned: what it left aside takes effect. */
+  commit(): void {}
+
+  /** The unit has not returned: what it left aside is forgotten. State is undone by the unit itself. */
+  rollback(): void {}
+
+  /** Rough number of bytes of keyed state. */
+  get stateBytes(): number {
+    return 0
+  }
+}
+
+/** Work that a watermark makes due: windows to close, timers to fire. Done in pieces, each a unit. */
+export interface Due {
+  /** The watermark that the stage has received; its output waits for the work. */
+  advanceTo(watermark: number): void
+  /** Lays at most `limit` pieces out for `fire`, in order; false: nothing is due. Called between units. */
+  prepareFire(limit: number): boolean
+  /** In a unit: does what was laid out. */
+  fire(): void
+  /** The unit has returned: what was laid out is done. Otherwise it stays laid out. */
+  fired(): void
+  /** Gives the first piece laid out up, because it was cut off; what to show of it. Called between units. */
+  dropFirst(): unknown
+}
+
+export const hasDue = (operator: Operator): operator is Operator & Due => 'prepareFire' in operator
+
+export function checkEmitted(stage: number, out: Batch): void {
+  if (out.size <= emittedMax) return
+  const error = new NearstateError('RESOURCE_EXHAUSTED', `Cannot hand rows on: more than ${emittedMax} came out of one batch of rows`)
+  throw new StageFailure(stage, -1, error)
+}

@@ -1,0 +1,41 @@
+/**
+ * Where an event was read: split and line in one number, so that a row can be named in dead letters wherever it fails.
+ * -1: no event (a timer, a window). Every shard numbers the splits of an assignment in the same order.
+ */
+import type { Assignment } from '../assignment.ts'
+
+const lineSpan = 2 ** 33
+export const noOrigin = -1
+/** Highest number of splits; lines and splits together stay within safe integers. */
+export const splitsMax = 2 ** 19
+
+export const originOf = (split: number, line: number): number => split * lineSpan + Math.min(line, lineSpan - 1)
+
+export class Origins {
+  readonly #names: string[] = []
+  readonly #firsts = new Map<string, number>()
+
+  constructor(assignment: Assignment) {
+    for (const stage of Object.keys(assignment.splits).sort()) {
+      for (const [shard, splits] of (assignment.splits[stage] ?? []).entries()) {
+        this.#firsts.set(`${stage}\n${shard}`, this.#names.length)
+        for (const split of splits) this.#names.push(split.id)
+      }
+    }
+  }
+
+  get splitCount(): number {
+    return this.#names.length
+  }
+
+  /** Number of the first split that this shard reads for this stage; its others follow. */
+  firstOf(stage: string, shard: number): number {
+    return this.#firsts.get(`${stage}\n${shard}`) ?? 0
+  }
+
+  describe(origin: number): { readonly origin: string; readonly line: number } | undefined {
+    if (origin < 0) return undefined
+    const split = Math.floor(origin / lineSpan)
+    return { origin: this.#names[split] ?? '', line: origin - split * lineSpan }
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * Carries out the aggregates of a stage on accumulators: one array of slots per key (and window).
+ *
+ * A row is first asked for all of its values, then all slots change: a row that throws changes nothing. Numbers are saved once
+ * per unit; sets of distinct values take their additions back one by one, since a copy would cost as much as the set.
+ */
+import { invalidArgument } from '../../base/errors.ts'
+import type { AggregateOperation, Aggregates } from '../graph/aggregate.ts'
+import { BrokenRow } from '../graph/schema.ts'
+import { latin1Of } from './key-id.ts'
+import { refusePromise } from './stateless.ts'
+import type { Undoable, Unit } from './unit.ts'
+
+interface Step {
+  readonly name: string
+  readonly operation: AggregateOperation
+  readonly of: (row: unknown) => unknown
+  /** Its slot; a mean has the next one too, for its count. */
+  readonly slot: number
+}
+
+export class Accumulator implements Undoable {
+  slots: unknown[]
+  #saved: unknown[] | undefined
+  #touchedIn = -1
+
+  constructor(slots: unknown[]) {
+    this.slots = slots
+  }
+
+  /** To be called before the slots change. */
+  touch(unit: Unit): void {
+    if (this.#touchedIn === unit.number) return
+    this.#saved = this.slots.slice()
+    unit.changing(this)
+    this.#touchedIn = unit.number
+  }
+
+  undo(): void {
+    if (this.#saved !== undefined) this.slots = this.#saved
+  }
+}
+
+export class Reducer {
+  readonly #steps: readonly Step[]
+  readonly #values: unknown[]
+  readonly #width: number
+  #distinct = 0
+
+  constructor(aggregates: Aggregates<never>) {
+    let slot = 0
+    this.#steps = Object.entries(aggregates).map(([name, { operation, of }]) => {
+      const step = { name, operation, of: (of ?? (() => 1)) as (row: unknown) => unknown, slot }
+      slot += operation === 'avg' ? 2 : 1
+      return step
+    })
+    this.#width = slot
+    this.#values = this.#steps.map(() => undefined)
+  }
+
+  create(): Accumulator {
+    const slots: unknown[] = Array.from({ length: this.#width }, () => undefined)
+    for (const { operation, slot } of this.#steps) {
+      if (operation === 'countDistinct') slots[slot] = new Set<unknown>()
+      else if (operation !== 'max' && operation !== 'min') slots[slot] = 0
+      if (operation === 'avg') slots[slot + 1] = 0
+    }
+    return new Accumulator(slots)
+  }
+
+  /** Asks the row for its values: user code; throws what it throws, and BrokenRow for a value of the wrong kind. */
+  read(row: unknown): void {
+    const steps = this.#steps
+    for (let i = 0; i < steps.length; i += 1) {
+      const { operation, of, name } = steps[i] as Step
+      if (operation === 'count') continue
+      const value = of(row)
+      checkAggregated(name, operation, value)
+      this.#values[i] =
+        operation === 'countDistinct' && typeof value === 'object' ? `\u0000bytes\u0000${latin1Of(value as Uint8Array)}` : value
+    }
+  }
+
+  /** Adds what `read` has read. */
+  add(accumulator: Accumulator, unit: Unit): void {
+    if (unit.undo) accumulator.touch(unit)
+    const { slots } = accumulator
+    const steps = this.#steps
+    for (let i = 0; i < steps.length; i += 1) {
+      const { operation, slot } = steps[i] as Step
+      const value = this.#values[i]
+      switch (operation) {
+        case 'count':
+          slots[slot] = (slots[slot] as number) + 1
+          break
+        case 'sum':
+          slots[slot] = (slots[slot] as number) + (value as number)
+          break
+        case 'avg':
+          slots[slot] = (slots[slot] as number) + (value as number)
+          slots[slot + 1] = (slots[slot + 1] as number) + 1
+          break
+        case 'max':
+          if (slots[slot] === undefined || (value as number) > (slots[slot] as number)) slots[slot] = value
+          break
+        case 'min':
+          if (slots[slot] === undefined || (value as number) < (slots[slot] as number)) slots[slot] = value
+          break
+        case 'countDistinct':
+          this.#addDistinct(slots[slot] as Set<unknown>, value, unit)
+          break
+      }
+    }
+  }
+
+  /** Writes the results into `row`, in the order in which the aggregates were named. */
+  write(accumulator: Accumulator, row: Record<string, unknown>): void {
+    const { slots } = accumulator
+    const steps = this.#steps
+    for (let i = 0; i < steps.length; i += 1) {
+      const { name, operation, slot } = steps[i] as Step
+      const value = slots[slot]
+      if (operation === 'countDistinct') row[name] = (value as Set<unknown>).size
+      else if (operation === 'avg') row[name] = slots[slot + 1] === 0 ? undefined : (value as number) / (slots[slot + 1] as number)
+      else row[name] = value
+    }
+  }
+
+  /** Rough bytes of `accumulators` many, with all their distinct values. */
+  bytesOf(accumulators: number): number {
+    return accumulators * (120 + 16 * this.#width) + this.#distinct * 40
+  }
+
+  /** The accumulator is given up. */
+  forget(accumulator: Accumulator): void {
+    for (const { operation, slot } of this.#steps) {
+      if (operation === 'countDistinct') this.#distinct -= (accumulator.slots[slot] as Set<unknown>).size
+    }
+  }
+
+  #addDistinct(values: Set<unknown>, value: unknown, unit: Unit): void {
+    if (values.has(value)) return
+    if (unit.undo) {
+      unit.changing({
+        undo: () => {
+          if (values.delete(value)) this.#distinct -= 1
+        },
+      })
+    }
+    values.add(value)
+    this.#distinct += 1
+  }
+}
+
+function checkAggregated(name: string, operation: AggregateOperation, value: unknown): void {
+  refusePromise(value)
+  if (typeof value === 'number' && !Number.isNaN(value)) return
+  if (typeof value === 'string' && operation !== 'sum' && operation !== 'avg') return
+  if (value instanceof Uint8Array && operation === 'countDistinct') return
+  const wanted = operation === 'sum' || operation === 'avg' ? 'a number' : 'a number or a text'
+  const got = typeof value === 'number' ? 'NaN' : value === null ? 'null' : typeof value
+  const sentence = `aggregate "${name}" (${operation}) got ${got}, ${wanted} is wanted`
+  // A row without the value is broken data; an object is broken code.
+  throw got === 'object' ? invalidArgument(sentence) : new BrokenRow(sentence)
+}
