@@ -8,7 +8,7 @@
  * typed arrays, `Buffer` (MessagePack's own `bin`), `bigint` of any size and NaN survive.
  * Functions, symbols, cycles and nesting deeper than 200 are refused with INVALID_ARGUMENT, and so are bytes that are no such value.
  */
-import { Packr } from 'msgpackr'
+import { clearSource, Packr } from 'msgpackr'
 import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
 import { checkNesting, nestingMax } from './value-nesting.ts'
 
@@ -21,20 +21,32 @@ interface Scratch extends Buffer {
   readonly end: number
 }
 
-const packr = new Packr({
-  useRecords: false,
-  moreTypes: true,
-  copyBuffers: true,
-  structuredClone: false,
-  useBigIntExtension: true,
-  variableMapSize: true,
-  writeFunction: () => {
-    throw invalidArgument('a function cannot be stored')
-  },
-} as ConstructorParameters<typeof Packr>[0])
+const createPackr = (): Packr =>
+  new Packr({
+    useRecords: false,
+    moreTypes: true,
+    copyBuffers: true,
+    structuredClone: false,
+    useBigIntExtension: true,
+    variableMapSize: true,
+    writeFunction: () => {
+      throw invalidArgument('a function cannot be stored')
+    },
+  } as ConstructorParameters<typeof Packr>[0])
+let packr = createPackr()
 const range = { start: 0, end: 0 }
 const freshScratch = (): void => packr.useBuffer(Buffer.allocUnsafeSlow(64 * 1024))
 freshScratch()
+
+/**
+ * To be called after user code was cut off: the encoder or decoder it was in still believes itself at work, and would save and
+ * copy that state at every later call.
+ */
+export function resetValueCodec(): void {
+  packr = createPackr()
+  freshScratch()
+  clearSource()
+}
 
 /** The value's bytes, freshly allocated. */
 export function encodeValue(value: unknown): Buffer {

@@ -3,6 +3,7 @@
  * Everything with a decision in it is in the files that this one joins.
  */
 import { MessageChannel } from 'node:worker_threads'
+import { resetValueCodec } from '../../wire/value-codec.ts'
 import { callCellOver } from './call-cell.ts'
 import { bundleFileName, type ProvidedModules } from './module-scope.ts'
 import { Quarantine } from './quarantine.ts'
@@ -45,6 +46,7 @@ export function createUserCode(options: UserCodeOptions): RunningUserCode {
       outside.postMessage(null)
     },
     afterTurn: callback => void setImmediate(turnEnds, callback),
+    onCutOff: resetValueCodec,
     lost(message) {
       // Ends this worker only, and so its node, in the orderly way that a dead shard has.
       process.stderr.write(`nearstate: ${message}\n`)

@@ -32,6 +32,8 @@ export interface SliceRunnerOptions {
   readonly wake: () => void
   /** Has `callback` called once the event loop has left the message and its microtasks; a termination must not undo it. */
   readonly afterTurn: (callback: () => void) => void
+  /** User code was cut off: state of the shard's own that it was in the middle of, such as the value codec's, is to be made anew. */
+  readonly onCutOff: () => void
   /** A termination that was announced has not come: the shard cannot go on. Must not return. */
   readonly lost: (message: string) => never
 }
@@ -85,6 +87,7 @@ export class SliceRunner implements Slices {
     if (cutOff !== undefined) {
       this.#running = undefined
       clearCall(this.#options.cell)
+      this.#options.onCutOff()
     }
     endTurn(this.#options.cell)
     if (this.#head < this.#queue.length) this.#wake()

@@ -22,6 +22,7 @@ function setUp() {
     timeLimitMs: 250,
     wake: () => (woken += 1),
     afterTurn: callback => turns.push(callback),
+    onCutOff: () => events.push('made anew'),
     lost: message => {
       throw new Error(message)
     },
@@ -107,10 +108,11 @@ describe('SliceRunner', () => {
     expect(() => cutOff(t)).toThrow(Termination)
     expect(t.events).toEqual(['run a'])
     t.turn()
-    expect(t.events[1]).toMatch(/^stopped a: a was stopped: it ran for longer than userCodeTimeLimit, 250 ms/)
+    expect(t.events[1]).toBe('made anew')
+    expect(t.events[2]).toMatch(/^stopped a: a was stopped: it ran for longer than userCodeTimeLimit, 250 ms/)
     expect(currentCall(t.cell)).toBe(0)
     t.turn()
-    expect(t.events.slice(2)).toEqual(['run b', 'finish b 0'])
+    expect(t.events.slice(3)).toEqual(['run b', 'finish b 0'])
     expect(t.runner.stopCount).toBe(1)
   })
 
