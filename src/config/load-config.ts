@@ -33,6 +33,8 @@ export interface LoadedConfig {
   readonly origins: Origins
 }
 
+type ReadText = (path: string) => string
+
 interface Given {
   readonly key: string
   readonly value: unknown
@@ -46,14 +48,14 @@ const serviceLink = /^NEARSTATE_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP
 
 const nameOfKey = new Map(optionNames.map(name => [optionTable[name].key, name]))
 
-export function loadConfig({ file, env, flags }: ConfigSources): LoadedConfig {
+export function loadConfig({ file, env, flags }: ConfigSources, readText: ReadText = path => readFileSync(path, 'utf8')): LoadedConfig {
   const given = new Map<OptionName, Given>(
     optionNames.map(name => {
       const { key, defaultText } = optionTable[name]
       return [name, { key, value: defaultText, source: 'default' }]
     }),
   )
-  for (const option of [...fromFile(file), ...fromEnvironment(env), ...fromFlags(flags)]) {
+  for (const option of [...fromFile(file, readText), ...fromEnvironment(env), ...fromFlags(flags)]) {
     const name = nameOfKey.get(option.key)
     if (name === undefined) throw unknownOption(option)
     given.set(name, option)
@@ -75,11 +77,11 @@ function parse(name: OptionName, { key, value, source }: Given): unknown {
   throw invalidArgument(`Cannot use ${key} ${JSON.stringify(value) ?? String(value)} (from ${source}): ${wanted} is wanted`)
 }
 
-function fromFile(file: string | undefined): readonly Given[] {
+function fromFile(file: string | undefined, readText: ReadText): readonly Given[] {
   if (file === undefined) return []
   let text: string
   try {
-    text = readFileSync(file, 'utf8')
+    text = readText(file)
   } catch (cause) {
     throw new NearstateError('INVALID_ARGUMENT', `Cannot read configuration file ${file}: ${messageOf(cause)}`, { cause })
   }
