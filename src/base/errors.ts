@@ -55,14 +55,14 @@ export interface NearstateErrorDetails {
 export class NearstateError extends Error {
   override readonly name = 'NearstateError'
   readonly code: ErrorCode
-  readonly functionStack: string | undefined
-  readonly failedKeys: readonly unknown[] | undefined
+  declare readonly functionStack?: string
+  declare readonly failedKeys?: readonly unknown[]
 
   constructor(code: ErrorCode, message: string, details: NearstateErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
-    this.functionStack = details.functionStack
-    this.failedKeys = details.failedKeys
+    if (details.functionStack !== undefined) this.functionStack = details.functionStack
+    if (details.failedKeys !== undefined) this.failedKeys = details.failedKeys
   }
 
   get retryable(): boolean {
