@@ -140,7 +140,7 @@ export class CsvParser implements RecordParser {
       let seen = 0
       let byte = bytes[position] as number
       while (stops[byte] === 0) {
-        hash = (Math.imul(hash, 31) + byte) | 0
+        hash = ((hash << 5) - hash + byte) | 0
         seen |= byte
         position += 1
         byte = bytes[position] as number
@@ -177,7 +177,7 @@ export class CsvParser implements RecordParser {
           if (position === end) return incomplete
           this.#lineFeeds += 1
         }
-        hash = (Math.imul(hash, 31) + byte) | 0
+        hash = ((hash << 5) - hash + byte) | 0
         seen |= byte
         position += 1
         byte = bytes[position] as number
@@ -210,6 +210,6 @@ export class CsvParser implements RecordParser {
 
 function hashOf(bytes: Buffer, start: number, end: number): number {
   let hash = 0
-  for (let position = start; position < end; position += 1) hash = (Math.imul(hash, 31) + (bytes[position] as number)) | 0
+  for (let position = start; position < end; position += 1) hash = ((hash << 5) - hash + (bytes[position] as number)) | 0
   return hash
 }
