@@ -1,4 +1,4 @@
-/** An entry that a lookup or a scan stands on. Reused: valid until the next call of any method of its partition's store. */
+/** An entry that a lookup or a scan stands on. Reused: valid until the next call of any method of any store of this shard. */
 export class EntryView {
   segment: Uint8Array = new Uint8Array(0)
   keyStart = 0

@@ -22,15 +22,16 @@ const cellsPerStep = 32
 const growAtLoad = 0.85
 const shrinkAtLoad = 0.2
 
+/** Index into the cells of a table of this capacity at which a hash is at home. */
+export const homeOf = (hash: number, capacity: number): number => ((hash + 0x80000000) * capacity * 2 ** -32) << 1
+
 export class HashTable {
   readonly capacity: number
   cells: Int32Array
-  readonly #scale: number
 
   constructor(capacity: number) {
     this.capacity = capacity
     this.cells = new Int32Array(2 * (capacity + tailMin))
-    this.#scale = capacity / 2 ** 32
   }
 
   get bytes(): number {
@@ -39,7 +40,7 @@ export class HashTable {
 
   /** Index into `cells` of a hash's home. */
   home(hash: number): number {
-    return ((hash + 0x80000000) * this.#scale) << 1
+    return homeOf(hash, this.capacity)
   }
 
   /** Index of the first cell with a hash >= `hash`, or of an empty one where probing for it ends. */
@@ -47,6 +48,14 @@ export class HashTable {
     const cells = this.cells
     let cell = this.home(hash)
     while ((cells[cell + 1] as number) !== 0 && (cells[cell] as number) < hash) cell += 2
+    return cell
+  }
+
+  /** Index of the cell with this hash and location, which must be there. */
+  cellOf(hash: number, location: number): number {
+    const cells = this.cells
+    let cell = this.lowerBound(hash)
+    while ((cells[cell + 1] as number) !== location) cell += 2
     return cell
   }
 
@@ -113,6 +122,11 @@ export class HashIndex {
     return this.#current === noTable ? 0 : this.#current.bytes + (this.#next === noTable ? 0 : this.#next.bytes)
   }
 
+  /** The only table; one without homes while there are two. */
+  get settled(): HashTable {
+    return this.#next === noTable ? this.#current : noTable
+  }
+
   /** The table that holds, or would hold, this hash. */
   tableOf(hash: number): HashTable {
     return hash < this.#boundary ? this.#next : this.#current
@@ -134,10 +148,11 @@ export class HashIndex {
     if (grown > 0) this.#budget.add(grown)
   }
 
-  /** Removes the cell at which a lookup found the entry. */
-  removeAt(table: HashTable, cell: number): void {
+  /** Removes the entry of this hash at this location, which must be there. */
+  remove(hash: number, location: number): void {
+    const table = this.tableOf(hash)
     this.entries -= 1
-    table.removeAt(cell)
+    table.removeAt(table.cellOf(hash, location))
     if (this.entries === 0) this.clear()
     else if (this.#next !== noTable) this.#step()
     else if (this.entries < this.#current.capacity * shrinkAtLoad && this.#current.capacity > cellsMin) {
@@ -148,10 +163,8 @@ export class HashIndex {
 
   /** The entry of this hash at `from` stands at `to` now. */
   relocate(hash: number, from: number, to: number): void {
-    const cells = this.tableOf(hash).cells
-    let cell = this.tableOf(hash).lowerBound(hash)
-    while ((cells[cell + 1] as number) !== from) cell += 2
-    cells[cell + 1] = to
+    const table = this.tableOf(hash)
+    table.cells[table.cellOf(hash, from) + 1] = to
   }
 
   /**

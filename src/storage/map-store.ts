@@ -18,6 +18,7 @@ import {
   dueAt,
   entrySize,
   equalBytes,
+  fillTimes,
   fillView,
   flagsAt,
   flagsFor,
@@ -25,6 +26,7 @@ import {
   expiresFlag,
   isDead,
   keyLengthAt,
+  keyStartIfLength,
   keyStartAt,
   setAccess,
   setExpiresAt,
@@ -42,7 +44,7 @@ import { EntrySpace, segmentOf, wordOf } from './entry-space.ts'
 import { EntryView } from './entry-view.ts'
 import { evictionRank, evictionSamples, firstAccess, nextAccess } from './eviction.ts'
 import { ExpiryWheel } from './expiry-wheel.ts'
-import { HashIndex, noTable } from './hash-index.ts'
+import { HashIndex, homeOf, noTable } from './hash-index.ts'
 import { hashKey, hashOfPlace, placeOfHash } from './key-hash.ts'
 import type { MapLimits } from './map-limits.ts'
 import type { MemoryBudget } from './memory-budget.ts'
@@ -78,8 +80,8 @@ const compactMaxBytes = 64 * 1024
 export class MapStore {
   readonly id: MapId
   limits: MapLimits
-  /** The entry that the last `find` found. */
-  readonly found = new EntryView()
+  /** The entry that the last `find` found, of any map of this shard: one object, which stays in the processor's cache. */
+  readonly found: EntryView
   evicted = 0
   expired = 0
   readonly #budget: MemoryBudget
@@ -90,17 +92,20 @@ export class MapStore {
   readonly #scanned = new EntryView()
   /** The latest time that a caller has named. */
   #wallTimeMs = 0
-  /** Where the last `#locate` ended. */
-  #table = noTable
-  #cell = 0
+  /** The index's cells and capacity, kept here because a lookup's time is the way to them; capacity 0: ask the index. */
+  #cells = noTable.cells
+  #capacity = 0
+  readonly #segments: readonly Uint8Array[]
 
   constructor(id: MapId, limits: MapLimits, budget: MemoryBudget, seed: number) {
     this.id = id
     this.limits = limits
     this.#budget = budget
+    this.found = budget.found
     this.#random = seededRandom(seed)
     this.#index = new HashIndex(budget)
     this.#space = new EntrySpace(budget)
+    this.#segments = this.#space.bytes
     this.#wheel = new ExpiryWheel(this.#space, budget)
     budget.add(mapObjectBytes)
   }
@@ -122,16 +127,20 @@ export class MapStore {
   find(key: Uint8Array, keyStart: number, keyEnd: number, wallTimeMs: number, touch = true): Lookup {
     const location = this.#locate(hashKey(key, keyStart, keyEnd), key, keyStart, keyEnd)
     if (location === 0) return 'absent'
-    const segment = segmentOf(location)
-    const words = this.#space.words[segment] as Int32Array
+    const segment = this.#segments[segmentOf(location)] as Uint8Array
+    if (fillView(this.found, segment, wordOf(location) * 4) === 0) return 'found'
+    this.#wallTimeMs = wallTimeMs
+    const words = this.#wordsOf(location)
     const at = wordOf(location)
     const flags = flagsAt(words, at)
-    if (flags !== 0) {
-      this.#wallTimeMs = wallTimeMs
-      if ((flags & timedFlag) !== 0 && dueAt(words, at) <= wallTimeMs) return 'expired'
-      if (touch) this.#touch(words, at, flags, wallTimeMs)
+    if ((flags & timedFlag) !== 0) {
+      if (dueAt(words, at) <= wallTimeMs) return 'expired'
+      if (touch && (flags & idlesFlag) !== 0) setIdleSince(words, at, wallTimeMs)
+      fillTimes(this.found, words, at)
     }
-    fillView(this.found, this.#space.bytes[segment] as Uint8Array, words, at)
+    if (touch && (flags & accessedFlag) !== 0) {
+      setAccess(words, at, nextAccess(this.limits.eviction, accessOf(words, at), wallTimeMs, this.#random))
+    }
     return 'found'
   }
 
@@ -192,7 +201,8 @@ export class MapStore {
       const words = this.#wordsOf(location)
       const at = wordOf(location)
       if (dueAt(words, at) <= wallTimeMs) return true
-      fillView(this.#scanned, this.#space.bytes[segmentOf(location)] as Uint8Array, words, at)
+      fillView(this.#scanned, this.#segments[segmentOf(location)] as Uint8Array, at * 4)
+      fillTimes(this.#scanned, words, at)
       bytes += this.#scanned.valueEnd - this.#scanned.keyStart
       visit(this.#scanned)
       return true
@@ -239,15 +249,16 @@ export class MapStore {
     if (flags !== 0) this.#writeTimes(location, effect.expiresAtMs, effect.maxIdleMs, effect.wallTimeMs, access)
     if (before === 0) {
       this.#index.insert(hash, location)
-      this.#table = noTable
-    } else this.#settle(before, location, size, freed)
+      this.#indexChanged()
+    } else this.#settle(hash, before, location, size, freed)
   }
 
   /** Changes expiry: in place if the header needs no other fields, else the entry is written anew. */
   expire(effect: ExpireEffect): void {
     const { key, keyStart, keyEnd, expiresAtMs, maxIdleMs, wallTimeMs } = effect
     this.#wallTimeMs = Math.max(this.#wallTimeMs, wallTimeMs)
-    const before = this.#locate(hashKey(key, keyStart, keyEnd), key, keyStart, keyEnd)
+    const hash = hashKey(key, keyStart, keyEnd)
+    const before = this.#locate(hash, key, keyStart, keyEnd)
     if (before === 0) return
     const words = this.#wordsOf(before)
     const at = wordOf(before)
@@ -271,11 +282,12 @@ export class MapStore {
     else (this.#space.bytes[segmentOf(location)] as Uint8Array).set(source.subarray(from, from + keyLength + valueLength), to)
     writeHeader(target, targetAt, flags, keyLength, valueLength, version)
     if (flags !== 0) this.#writeTimes(location, expiresAtMs, maxIdleMs, wallTimeMs, access)
-    this.#settle(before, location, size, freed)
+    this.#settle(hash, before, location, size, freed)
   }
 
   remove(effect: RemoveEffect): void {
-    const location = this.#locate(hashKey(effect.key, effect.keyStart, effect.keyEnd), effect.key, effect.keyStart, effect.keyEnd)
+    const hash = hashKey(effect.key, effect.keyStart, effect.keyEnd)
+    const location = this.#locate(hash, effect.key, effect.keyStart, effect.keyEnd)
     if (location === 0) return
     if (effect.reason === 'evicted') this.evicted += 1
     if (effect.reason === 'expired') this.expired += 1
@@ -283,16 +295,16 @@ export class MapStore {
     const at = wordOf(location)
     if ((flagsAt(words, at) & timedFlag) !== 0) this.#wheel.unlink(location)
     const size = sizeAt(words, at)
-    this.#index.removeAt(this.#table, this.#cell)
-    this.#table = noTable
+    this.#index.remove(hash, location)
+    this.#indexChanged()
     this.#space.release(segmentOf(location), at, size)
     if (this.#index.entries === 0) this.#wheel.clear()
     else this.compact(size)
   }
 
   clear(): void {
-    this.#table = noTable
     this.#index.clear()
+    this.#indexChanged()
     this.#space.clear()
     this.#wheel.clear()
   }
@@ -335,11 +347,11 @@ export class MapStore {
   }
 
   /** After an entry was written over `before`: what it does not need any more is dead. */
-  #settle(before: number, location: number, size: number, freed: number): void {
+  #settle(hash: number, before: number, location: number, size: number, freed: number): void {
     const segment = segmentOf(before)
     const at = wordOf(before)
     if (location !== before) {
-      this.#table.cells[this.#cell + 1] = location
+      this.#index.relocate(hash, before, location)
       this.#space.release(segment, at, size + freed)
       this.compact(size + freed)
     } else if (freed > 0) {
@@ -362,13 +374,6 @@ export class MapStore {
     setNext(words, at, 0)
     setPrevious(words, at, 0)
     this.#wheel.link(location, wallTimeMs)
-  }
-
-  #touch(words: Int32Array, at: number, flags: number, wallTimeMs: number): void {
-    if ((flags & idlesFlag) !== 0) setIdleSince(words, at, wallTimeMs)
-    if ((flags & accessedFlag) !== 0) {
-      setAccess(words, at, nextAccess(this.limits.eviction, accessOf(words, at), wallTimeMs, this.#random))
-    }
   }
 
   #evictDownTo(bytes: number, key: Uint8Array, keyStart: number, keyEnd: number, evict: (effect: RemoveEffect) => void): void {
@@ -412,24 +417,31 @@ export class MapStore {
     return { kind: 'remove', map: this.id, key, keyStart: 0, keyEnd: key.length, reason }
   }
 
-  /** Location of the entry with this key, 0 if there is none; `#table` and `#cell` tell where the index has it. */
+  /** Location of the entry with this key; 0: there is none. */
   #locate(hash: number, key: Uint8Array, keyStart: number, keyEnd: number): number {
-    const table = this.#index.tableOf(hash)
-    const cells = table.cells
-    const length = keyEnd - keyStart
-    for (let cell = table.lowerBound(hash); cells[cell] === hash; cell += 2) {
-      const location = cells[cell + 1] as number
-      if (location === 0) return 0
-      const segment = segmentOf(location)
-      const words = this.#space.words[segment] as Int32Array
-      const at = wordOf(location)
-      if (keyLengthAt(words, at) !== length) continue
-      if (!equalBytes(this.#space.bytes[segment] as Uint8Array, keyStartAt(words, at), key, keyStart, length)) continue
-      this.#table = table
-      this.#cell = cell
-      return location
+    let cells = this.#cells
+    let capacity = this.#capacity
+    if (capacity === 0) {
+      const table = this.#index.tableOf(hash)
+      cells = table.cells
+      capacity = table.capacity
     }
-    return 0
+    const length = keyEnd - keyStart
+    for (let cell = homeOf(hash, capacity); ; cell += 2) {
+      const location = cells[cell + 1] as number
+      const other = cells[cell] as number
+      if (location === 0 || other > hash) return 0
+      if (other !== hash) continue
+      const segment = this.#segments[segmentOf(location)] as Uint8Array
+      const start = keyStartIfLength(segment, wordOf(location) * 4, length)
+      if (start >= 0 && equalBytes(segment, start, key, keyStart, length)) return location
+    }
+  }
+
+  #indexChanged(): void {
+    const { cells, capacity } = this.#index.settled
+    this.#cells = cells
+    this.#capacity = capacity
   }
 
   #wordsOf(location: number): Int32Array {

@@ -9,6 +9,7 @@
  * 3. The pool gives way: it never makes `heldBytes` pass the limit.
  */
 import { assert } from '../base/assert.ts'
+import { EntryView } from './entry-view.ts'
 
 const pooledBuffersMax = 64
 const reserveMaxBytes = 64 * 1024
@@ -17,6 +18,8 @@ export class MemoryBudget {
   readonly limitBytes: number
   /** Kept free by `canGrow`. */
   readonly reserveBytes: number
+  /** Where every lookup of this shard's maps leaves what it found. */
+  readonly found = new EntryView()
   #usedBytes = 0
   #pooledBytes = 0
   readonly #pool = new Map<number, ArrayBuffer[]>()
