@@ -30,7 +30,7 @@ const { userCode } = createUserCode({
   userCodeTimeLimitMs: limits.userCodeTimeLimitMs,
   provided: providedModules,
   nowMs: () => systemClock.nowMs(),
-  onStrayRejection: message => log('warn', message),
+  log,
 })
 
 const shard = new Shard({

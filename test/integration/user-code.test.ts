@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { Client, credentials } from '@grpc/grpc-js'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type BundledFile, bundleFile } from '../../src/bundling/bundle-file.ts'
 import { Watchdog } from '../../src/node/watchdog.ts'
 import { leaseStopper } from '../../src/node/execution-stopper.ts'
@@ -82,7 +82,9 @@ class UserCodeWorker {
 }
 
 let folder = ''
+/** One worker serves as many tests as can share it: starting one costs more than most of them. */
 let shard: UserCodeWorker
+let isStarted = false
 
 async function bundleOf(name: string, source: string): Promise<BundledFile> {
   const path = join(folder, name)
@@ -100,13 +102,18 @@ const functionsFile = (functions: string): string =>
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'nearstate-user-code-'))
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
-afterEach(() => shard.stop())
+afterAll(async () => {
+  await shard.stop()
+  await rm(folder, { recursive: true, force: true })
+})
 
-async function started(): Promise<UserCodeWorker> {
+/** Functions of `functions.ts` may be left over; other files are only there in a fresh worker. */
+async function started(which: 'shared' | 'fresh' = 'shared'): Promise<void> {
+  if (isStarted && which === 'shared') return
+  if (isStarted) await shard.stop()
   shard = new UserCodeWorker()
+  isStarted = true
   await shard.start()
-  return shard
 }
 
 const runaways: Readonly<Record<string, string>> = {
@@ -126,17 +133,18 @@ const runaways: Readonly<Record<string, string>> = {
 describe('a runaway function', () => {
   it.each(Object.entries(runaways))('%s is stopped, and the shard lives on', async (_, body) => {
     await started()
+    const stopsBefore = shard.watchdog.stopCount
     await deploy('functions.ts', functionsFile(`run: entryFunction()(() => { ${body} }), fine: entryFunction()(() => 'fine')`))
     await expect(shard.invoke('run')).rejects.toMatchObject({
       code: 'FUNCTION_FAILED',
       message: expect.stringContaining('run was stopped: it ran for longer than'),
     })
     await expect(shard.invoke('fine')).resolves.toBe('fine')
-    expect(shard.watchdog.stopCount).toBe(1)
+    expect(shard.watchdog.stopCount).toBe(stopsBefore + 1)
   })
 
   it('is quarantined after three stops, until its name is deployed again', async () => {
-    await started()
+    await started('fresh')
     const looping = functionsFile('run: entryFunction()(() => { for (;;) {} })')
     await deploy('functions.ts', looping)
     for (let i = 0; i < 3; i += 1) await expect(shard.invoke('run')).rejects.toMatchObject({ message: expect.stringContaining('stopped') })
@@ -170,7 +178,7 @@ describe('a runaway function', () => {
   it.each(['encode', 'decode'] as const)('that is cut off while the shard %ss for it leaves the codec whole', async what => {
     await started()
     for (let i = 0; i < 10; i += 1) {
-      await shard.ask({ kind: 'codecLoop', what, label: `loop ${i}` })
+      await shard.ask({ kind: 'codecLoop', what, label: `${what} ${i}` })
       expect(await shard.ask({ kind: 'codecCheck' })).toBe(true)
     }
   })
@@ -292,7 +300,7 @@ describe('a throwing function', () => {
 
 describe('asynchronous user code', () => {
   it('is refused when it is deployed, or when it returns a promise', async () => {
-    await started()
+    await started('fresh')
     await expect(deploy('a.ts', functionsFile('later: async () => 1'))).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining('"later"'),
@@ -311,7 +319,7 @@ describe('asynchronous user code', () => {
   })
 
   it('that leaves a rejected promise behind does not end the shard', async () => {
-    await started()
+    await started('fresh')
     await deploy(
       'a.ts',
       functionsFile(
@@ -322,21 +330,33 @@ describe('asynchronous user code', () => {
     await shard.invoke('bare')
     await expect(shard.invoke('fine')).resolves.toBe(1)
     expect(await shard.ask({ kind: 'quarantined' })).toMatchObject({
-      strays: [expect.stringContaining('left'), expect.stringContaining('threw 7')],
+      logged: [expect.stringContaining('left'), expect.stringContaining('threw 7')],
     })
   })
 
   it('that loops in a microtask is beyond stopping: the shard is given up', async () => {
-    await started()
+    await started('fresh')
     await deploy('a.ts', functionsFile('run: entryFunction()(() => { Promise.resolve().then(() => { for (;;) {} }) })'))
     void shard.invoke('run').catch(() => undefined)
     await shard.givenUp
   })
 })
 
+describe('the console of a bundle', () => {
+  it('writes to the log of the node, a bounded number of lines', async () => {
+    await started('fresh')
+    const run = "(_, n: number) => { for (let i = 0; i < n; i++) console.warn('line %d', i, { i }) }"
+    await deploy('a.ts', functionsFile(`run: entryFunction()(${run})`))
+    await shard.invoke('run', 1000)
+    const { logged } = (await shard.ask({ kind: 'quarantined' })) as { logged: string[] }
+    expect(logged[0]).toBe('warn: line 0 { i: 0 }')
+    expect(logged).toHaveLength(100)
+  })
+})
+
 describe('deploys', () => {
   it('replace all names of their file at once, and refuse the names of others', async () => {
-    await started()
+    await started('fresh')
     expect(await deploy('a.ts', functionsFile('one: entryFunction()(() => 1), two: entryFunction()(() => 2)'))).toEqual(['one', 'two'])
     expect(await deploy('a.ts', functionsFile('two: entryFunction()(() => 22), three: entryFunction()(() => 3)'))).toEqual(['two', 'three'])
     await expect(shard.invoke('one')).rejects.toMatchObject({ code: 'NOT_FOUND' })
@@ -349,7 +369,7 @@ describe('deploys', () => {
   })
 
   it('of something else than functions are refused', async () => {
-    await started()
+    await started('fresh')
     await expect(deploy('a.ts', 'export default { one: () => 1 }')).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining('defineFunctions'),
@@ -365,7 +385,7 @@ describe('deploys', () => {
   })
 
   it('a thousand in a row leave memory flat', { timeout: 60_000 }, async () => {
-    await started()
+    await started('fresh')
     const filler = Array.from({ length: 300 }, (_, i) => `export const f${i} = (n: number): string => "${'x'.repeat(100)}${i}" + n`).join(
       '\n',
     )

@@ -9,6 +9,7 @@ import { bundleFileName, type ProvidedModules } from './module-scope.ts'
 import { Quarantine } from './quarantine.ts'
 import { SliceRunner } from './slice-runner.ts'
 import { snapshotOf, type ThrownSnapshot } from './thrown.ts'
+import { createUserConsole, type UserLog } from './user-console.ts'
 import { UserCode } from './user-code.ts'
 
 export interface UserCodeOptions {
@@ -20,10 +21,10 @@ export interface UserCodeOptions {
   readonly provided: ProvidedModules
   readonly nowMs: () => number
   /**
-   * A promise that user code left behind was rejected and nobody handles it. It is logged and goes on; a rejection of the shard's
-   * own code ends the worker, as it should.
+   * The node's log: what user code writes to its console, and rejected promises that it left behind. Those are logged and the
+   * shard goes on; a rejection of the shard's own code ends the worker, as it should.
    */
-  readonly onStrayRejection: (message: string) => void
+  readonly log: UserLog
 }
 
 export interface RunningUserCode {
@@ -64,12 +65,12 @@ export function createUserCode(options: UserCodeOptions): RunningUserCode {
   const onRejection = (reason: unknown): void => {
     const snapshot = snapshotOf(reason)
     if (!isUserRejection(snapshot, runner)) throw reason
-    options.onStrayRejection(`User code left a rejected promise behind: ${snapshot.message}`)
+    options.log('warn', `User code left a rejected promise behind: ${snapshot.message}`)
   }
   process.on('unhandledRejection', onRejection)
 
   return {
-    userCode: new UserCode(runner, quarantine, options.provided),
+    userCode: new UserCode(runner, quarantine, { modules: options.provided, console: createUserConsole(options.log, options.nowMs) }),
     close() {
       process.off('unhandledRejection', onRejection)
       inside.close()

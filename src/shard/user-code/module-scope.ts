@@ -15,6 +15,11 @@ import { judgeImport } from '../../bundling/allowed-imports.ts'
 /** What a bundle may import of Nearstate, by specifier. */
 export type ProvidedModules = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 
+export interface BundleScope {
+  readonly modules: ProvidedModules
+  readonly console: Readonly<Record<string, (...data: unknown[]) => void>>
+}
+
 const refusedCalls = [
   'setTimeout',
   'setInterval',
@@ -29,7 +34,7 @@ const refusedCalls = [
 const absentNames = ['process', 'WebSocket', 'EventSource', 'BroadcastChannel', 'MessageChannel', 'navigator', 'localStorage'] as const
 
 const builtinRequire = createRequire(import.meta.url)
-const parameters = ['module', 'exports', 'require', ...refusedCalls, ...absentNames]
+const parameters = ['module', 'exports', 'require', 'console', ...refusedCalls, ...absentNames]
 const refusals = refusedCalls.map(name => () => {
   throw new NearstateError(
     'INVALID_ARGUMENT',
@@ -42,10 +47,10 @@ export const bundleFileName = (hash: string): string => `nearstate-bundle:${hash
 export const bundleFrame = /^\s*at (?:(.*?) \()?nearstate-bundle:([0-9a-f]+):(\d+):(\d+)\)?$/
 
 /** Runs the bundle's top level: user code. */
-export function evaluateBundle(code: string, hash: string, provided: ProvidedModules): unknown {
+export function evaluateBundle(code: string, hash: string, scope: BundleScope): unknown {
   const run = compileUncached(code, bundleFileName(hash))
   const module = { exports: {} }
-  Reflect.apply(run, undefined, [module, module.exports, requireOf(provided), ...refusals])
+  Reflect.apply(run, undefined, [module, module.exports, requireOf(scope.modules), scope.console, ...refusals])
   return module.exports
 }
 

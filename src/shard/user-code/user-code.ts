@@ -14,7 +14,7 @@ import { createPositionMapper, type PositionMapper } from '../../bundling/positi
 import { isFunctionSet } from '../../grid/functions.ts'
 import type { FunctionSet } from '../../keys/function-types.ts'
 import type { Bundle } from '../protocol.ts'
-import { evaluateBundle, type ProvidedModules } from './module-scope.ts'
+import { evaluateBundle, type BundleScope } from './module-scope.ts'
 import type { Quarantine } from './quarantine.ts'
 import type { SliceRunner } from './slice-runner.ts'
 import type { Slices } from './slice-task.ts'
@@ -45,15 +45,15 @@ export class UserCode {
   readonly slices: Slices
   readonly #runner: SliceRunner
   readonly #quarantine: Quarantine
-  readonly #provided: ProvidedModules
+  readonly #scope: BundleScope
   readonly #functions = new Map<string, LoadedFunction>()
   readonly #mappers = new WeakMap<Bundle, PositionMapper>()
 
-  constructor(runner: SliceRunner, quarantine: Quarantine, provided: ProvidedModules) {
+  constructor(runner: SliceRunner, quarantine: Quarantine, scope: BundleScope) {
     this.slices = runner
     this.#runner = runner
     this.#quarantine = quarantine
-    this.#provided = provided
+    this.#scope = scope
   }
 
   /**
@@ -147,7 +147,7 @@ export class UserCode {
       this.slices.schedule({
         label,
         run: () => {
-          result = { value: read(evaluateBundle(new TextDecoder().decode(bundle.code), bundle.hash, this.#provided)) }
+          result = { value: read(evaluateBundle(new TextDecoder().decode(bundle.code), bundle.hash, this.#scope)) }
         },
         finish: () => settle(() => resolve(accept(present(result, 'the evaluated bundle').value))),
         failed: thrown => settle(() => reject(this.#evaluationFailure(thrown, bundle, what))),
