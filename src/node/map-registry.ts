@@ -32,6 +32,8 @@ export class MapRegistry {
   readonly #table: WatchedTable<MapDefinition>
   /** Dropped here by order, until the watch has told the same: name -> id. */
   readonly #dropped = new Map<string, MapId>()
+  /** Answered to a shard before the watch has told of them: every list made from then on has them, else the shard would drop them. */
+  readonly #answered = new Map<string, MapDefinition>()
 
   constructor(options: MapRegistryOptions) {
     this.#options = options
@@ -43,7 +45,9 @@ export class MapRegistry {
   }
 
   get definitions(): readonly MapDefinition[] {
-    return [...this.#table.values()].filter(definition => !this.#isDropped(definition))
+    const known = new Map([...this.#table.values()].map(definition => [definition.name, definition]))
+    for (const [name, definition] of this.#answered) if ((known.get(name)?.id ?? 0) < definition.id) known.set(name, definition)
+    return [...known.values()].filter(definition => !this.#isDropped(definition))
   }
 
   /** Definitions as the coordinator has them now, ordered by name, without the system's own. */
@@ -77,6 +81,7 @@ export class MapRegistry {
         `Cannot open map "${ask.name}" with key space "${ask.keySpace}" (${formatKeyCodec(ask.keyCodec)}): its key space is "${definition.keySpace}" (${formatKeyCodec(definition.keyCodec)})`,
       )
     }
+    if (this.#table.get(ask.name)?.id !== definition.id) this.#answered.set(ask.name, definition)
     return definition
   }
 
@@ -102,6 +107,7 @@ export class MapRegistry {
   }
 
   #changed(name: string): void {
+    if ((this.#table.get(name)?.id ?? 0) >= (this.#answered.get(name)?.id ?? 0)) this.#answered.delete(name)
     const dropped = this.#dropped.get(name)
     if (dropped !== undefined && this.#table.get(name)?.id !== dropped) this.#dropped.delete(name)
     this.#options.onChange(this.definitions)

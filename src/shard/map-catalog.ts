@@ -7,8 +7,8 @@
  * 1. A name is resolved again whenever `generation` has changed; nobody holds a handle longer.
  * 2. Per name at most one ask is under way, whoever waits for it; waiters are bounded by admission control, since each is an
  *    admitted operation or a job.
- * 3. A map that came as the answer to an ask stays until a list that may know it (one that has a map as new as it, or that
- *    had it before) leaves it out: a list on its way cannot destroy a map that was created behind it.
+ * 3. A list is the whole truth: what it leaves out is destroyed here. The control thread sees to it that a map it has answered
+ *    is in every list it sends afterwards (node/map-registry.ts).
  */
 import { NearstateError } from '../base/errors.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
@@ -22,7 +22,6 @@ export class MapHandle {
   readonly codecText: string
   /** By partition; undefined: nothing of this map is there, or the partition is not served here. */
   readonly parts: (PartitionMap | undefined)[] = []
-  listed = false
 
   constructor(definition: MapDefinition) {
     this.definition = definition
@@ -101,18 +100,9 @@ export class MapCatalog {
 
   /** The whole list of maps as the coordinator has it. */
   replaceAll(definitions: readonly MapDefinition[]): void {
-    const named = new Map(definitions.map(definition => [definition.name, definition]))
-    const newestId = definitions.reduce((newest, definition) => Math.max(newest, definition.id), 0)
-    for (const handle of [...this.#handles.values()]) {
-      if (named.has(handle.definition.name)) continue
-      if (handle.listed || handle.definition.id <= newestId) this.#drop(handle)
-    }
-    for (const definition of definitions) {
-      const known = this.#handles.get(definition.name)
-      if (known !== undefined && known.definition.id > definition.id) continue // the list is older than the map
-      const handle = this.#put(definition)
-      handle.listed = true
-    }
+    const named = new Set(definitions.map(({ name }) => name))
+    for (const handle of [...this.#handles.values()]) if (!named.has(handle.definition.name)) this.#drop(handle)
+    for (const definition of definitions) this.#put(definition)
   }
 
   #put(definition: MapDefinition): MapHandle {

@@ -54,7 +54,7 @@ interface ParkedPartition {
   next: number
 }
 
-/** The clock is read after this many plain operations; one costs well under 10 us. */
+/** The clock is read when operations of this cost are done; a plain one costs 1 and takes well under 10 us. */
 const clockEvery = 16
 
 export class Pipe implements PipeHandler, WorkSource {
@@ -215,11 +215,16 @@ export class Pipe implements PipeHandler, WorkSource {
     const { clock } = this.#shared
     const { count } = reader
     let index = this.#nextIndex
+    let cost = 0
     while (index < count) {
+      const bytesBefore = this.#writer.bytes
       this.#step(reader, index, wallTimeMs)
-      index += 1
-      if (index % clockEvery === 0 && (this.#writer.bytes >= batchTargetBytes || clock.nowMs() >= deadlineMs)) break
       if (this.#closed) return false
+      cost += costOf(reader, index, this.#writer.bytes - bytesBefore)
+      index += 1
+      if (cost < clockEvery) continue
+      cost = 0
+      if (this.#writer.bytes >= batchTargetBytes || clock.nowMs() >= deadlineMs) break
     }
     if (index < count) {
       this.#nextIndex = index
@@ -346,3 +351,11 @@ const partitionLost = (partition: number): NearstateError =>
   )
 
 const undeclared = (slot: number): NearstateError => invalidArgument(`Cannot use map slot ${slot}: it was not declared on this stream`)
+
+/** What an operation may have cost, in plain ones: 4 KiB copied count as one, a scan or a chunked value as enough to read the clock. */
+function costOf(reader: OperationReader, index: number, bytesAnswered: number): number {
+  const { valueBounds, keyBounds } = reader
+  const isOnPartition = keyBounds[index + 1] === keyBounds[index]
+  if (isOnPartition || (reader.batch.options.length > 0 && (reader.optionsAt(index)?.upload ?? 0) !== 0)) return clockEvery
+  return 1 + ((bytesAnswered + (valueBounds[index + 1] as number) - (valueBounds[index] as number)) >>> 12)
+}

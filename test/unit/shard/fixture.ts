@@ -190,6 +190,7 @@ export class TestShard {
       timeLimitMs: 250,
       wake: () => later.add(() => runner.slice()),
       afterTurn: callback => later.add(callback),
+      onCutOff: () => {},
       lost: message => {
         throw new Error(message)
       },
@@ -210,7 +211,7 @@ export class TestShard {
       },
       clock,
       random: seededRandom(1),
-      userCode: new UserCode(runner, quarantine, providedModules),
+      userCode: new UserCode(runner, quarantine, { modules: providedModules, console: {} }),
       createNetwork: listener => {
         this.listener = listener
         return {

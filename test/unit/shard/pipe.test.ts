@@ -143,14 +143,6 @@ describe('maps named on a pipe', () => {
     expect(client.call(SET, 'm', 'a', 2).status).toBe('ok')
     expect((await world.one.ask({ kind: 'stats' })).entries).toBe(1)
   })
-
-  test('a list of maps that is older than a map just made does not destroy it', () => {
-    const world = new World()
-    const client = world.one.connect()
-    client.call(SET, 'm', 'a', 1)
-    world.one.tell({ type: 'command', command: { kind: 'maps', definitions: [] } })
-    expect(client.call(GET, 'm', 'a').status).toBe('ok')
-  })
 })
 
 describe('routing', () => {
