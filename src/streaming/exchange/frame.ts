@@ -108,7 +108,8 @@ export function readRows(frame: Frame, codec: RowCodec): Batch {
   const [keys, rows] = payload
   if (keys?.length !== count || rows?.length !== count) throw new Error('the payload does not hold as many rows as the frame says')
   const batch = new Batch(0)
-  const columns = body.slice(0, count * rowBytes).buffer as ArrayBuffer
+  // Copied into a buffer of their own, where they are aligned. (`slice` would not do: of a Buffer it is a view.)
+  const columns = new Uint8Array(body.subarray(0, count * rowBytes)).buffer
   batch.size = count
   batch.times = new Float64Array(columns, 0, count)
   batch.origins = new Float64Array(columns, count * 8, count)
