@@ -56,7 +56,7 @@ export class SessionTable {
   }
 
   endAll(): void {
-    for (const id of [...this.#open.keys()]) this.end(id)
+    for (const id of this.#open.keys()) this.end(id)
   }
 
   ended(id: string): Promise<void> {

@@ -82,17 +82,14 @@ export function encodeKeyPrefix(codec: KeyCodec, prefix: unknown): Uint8Array {
 }
 
 function encodeScalar(codec: ScalarCodec, key: unknown): Uint8Array {
-  switch (codec) {
-    case 'string':
-      if (typeof key !== 'string') throw wrongType('a string', key)
-      checkString(key)
-      return Buffer.from(key)
-    case 'int64':
-      return encodeInt64(key)
-    case 'bytes':
-      if (!(key instanceof Uint8Array)) throw wrongType('a Uint8Array', key)
-      return new Uint8Array(key)
+  if (codec === 'int64') return encodeInt64(key)
+  if (codec === 'bytes') {
+    if (!(key instanceof Uint8Array)) throw wrongType('a Uint8Array', key)
+    return new Uint8Array(key)
   }
+  if (typeof key !== 'string') throw wrongType('a string', key)
+  checkString(key)
+  return Buffer.from(key)
 }
 
 function encodeInt64(key: unknown): Uint8Array {

@@ -46,11 +46,11 @@ export function defineKey(name: string, codec: ScalarCodec): AnyKey {
  * A key space of tuples: `first` decides the place, `rest` names the other elements in order. Keys are arrays and sort, as bytes,
  * element by element (strings by code point).
  */
-export function defineTupleKey<
-  const N extends string,
-  F extends AnyKey,
-  const R extends Readonly<Record<string, 'string' | 'int64' | 'bytes'>>,
->(name: N, first: F, rest: R): TupleKeySpace<N, F, readonly [FirstOf<F>, ...Scalar[]]> {
+export function defineTupleKey<const N extends string, F extends AnyKey>(
+  name: N,
+  first: F,
+  rest: Readonly<Record<string, ScalarCodec>>,
+): TupleKeySpace<N, F, readonly [FirstOf<F>, ...Scalar[]]> {
   checkName(name)
   const fields = Object.keys(rest)
   for (const field of fields) {

@@ -30,13 +30,15 @@ export function balance(seating: Seating, holesOnly: boolean): void {
   if (!holesOnly) {
     for (let bin = 0; bin < quotas.length; bin += 1) {
       const items = itemsOf(bin)
-      while ((counts[bin] as number) > (quotas[bin] as number) && moveDirectly(seating, counts, items)) {}
+      let moved = true
+      while (moved && (counts[bin] as number) > (quotas[bin] as number)) moved = moveDirectly(seating, counts, items)
     }
   }
   // What could not move directly: holes (bin -1), then surplus.
   for (let bin = -1; bin < (holesOnly ? 0 : quotas.length); bin += 1) {
     const isOver = (): boolean => (bin === -1 ? binOf.includes(-1) : (counts[bin] as number) > (quotas[bin] as number))
-    while (isOver() && moveAlongChain(seating, counts, bin, holesOnly)) {}
+    let moved = true
+    while (moved && isOver()) moved = moveAlongChain(seating, counts, bin, holesOnly)
   }
   for (let item = 0; item < binOf.length; item += 1) {
     if (binOf[item] === -1) placeAnywhere(seating, counts, item)

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { NodeId, ShardId } from '../../../src/base/ids.ts'
 import type { ClusterState, Member } from '../../../src/membership/cluster-state.ts'
@@ -185,20 +185,15 @@ function apply(state: ClusterState, { kind, which }: Step, incarnation: number):
   const name = `n${which}`
   const known = state.members.find(other => other.name === name)
   const id = known?.id ?? node(name)
-  switch (kind) {
-    case 'join':
-      return known !== undefined && isLive(known) ? state : join(state, name, incarnation)
-    case 'dead':
-      return markDead(state, id)
-    case 'leave':
-      return leaveMember(state, id)
-    case 'lead':
-      return takeLeadership(state, id)
-    case 'form':
-      return assignInitial(state, which)
-    case 'recover':
-      return liveMembers(state).length === 0 ? state : recoverLost(state)
+  const next: Readonly<Record<Step['kind'], () => ClusterState>> = {
+    join: () => (known !== undefined && isLive(known) ? state : join(state, name, incarnation)),
+    dead: () => markDead(state, id),
+    leave: () => leaveMember(state, id),
+    lead: () => takeLeadership(state, id),
+    form: () => assignInitial(state, which),
+    recover: () => (liveMembers(state).length === 0 ? state : recoverLost(state)),
   }
+  return next[kind]()
 }
 
 describe('any series of changes', () => {

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { NodeId, ShardId } from '../../../src/base/ids.ts'
 import { migrationPlan } from '../../../src/partitioning/migration-plan.ts'
@@ -65,7 +65,7 @@ describe('a first placement', () => {
         expectSound(table, all, backups)
         expectBalanced(table, all, backups)
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     ))
 
   it('does not depend on the order of the members', () =>
@@ -86,7 +86,7 @@ describe('a first placement', () => {
         expectSound(table, all, 0)
         for (const one of all) expect(isWithin(primariesOn(table, one), (240 * one.shards.length) / total)).toBe(true)
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     ))
 
   it('has no answer without members but an empty one', () => {
@@ -122,7 +122,7 @@ describe('a change of members', () => {
         expectBalanced(table, after, backups)
         expect(copiedOnto(today, table).filter(node => node !== 'id-of-a-new-one')).toEqual([])
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     ))
 
   it('on a leave moves only what the leaver held, and keeps the balance', () =>
@@ -141,7 +141,7 @@ describe('a change of members', () => {
         const dropped = partitions * (Math.min(backups + 1, before.length) - width)
         expect(copiedOnto(today, table).length).toBe(lost - dropped)
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     ))
 
   it('leaves the table alone when nothing has changed', () =>
@@ -178,7 +178,7 @@ describe('a change of members', () => {
           }
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 25 },
     ))
 
   it('with as many partitions a node as usual moves about 1/(n+1) of them', () => {
@@ -210,7 +210,7 @@ describe('zones', () => {
         const again = placementTarget(all, table, { backups })
         expect(migrationPlan(table, again)).toEqual([])
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     ))
 
   it('share evenly within a zone where the zone limits what its nodes can hold', () => {
