@@ -124,6 +124,11 @@ class Planner {
     return Array.from({ length: this.#width }, (_, i) => partition * this.#width + i)
   }
 
+  #holds(partition: number, node: number): boolean {
+    const first = partition * this.#width
+    return this.#nodeOf.subarray(first, first + this.#width).includes(node)
+  }
+
   #keepToday(): void {
     const load = this.#members.map(() => 0)
     for (const replica of this.#today.flatMap(replicasOf)) {
@@ -220,9 +225,8 @@ class Planner {
   /** Node of each partition's primary; -1 where it has no replica. */
   #choosePrimaries(): Int32Array {
     const home = this.#primaryNeeds().nodeOf
-    const holds = (partition: number, node: number): boolean => this.#itemsOf(partition).some(item => this.#nodeOf[item] === node)
     const heldToday = this.#today.map(placement => new Set(replicasOf(placement).map(replica => this.#nodeIndex.get(replica.node))))
-    const primaryOf = Int32Array.from(home, (node, partition) => (node >= 0 && holds(partition, node) ? node : -1))
+    const primaryOf = Int32Array.from(home, (node, partition) => (node >= 0 && this.#holds(partition, node) ? node : -1))
     const replicas = countOf(this.#nodeOf, this.#members.length)
     const held = countOf(primaryOf, this.#members.length)
     const claimants = this.#members.map((member, node) => ({
@@ -234,7 +238,7 @@ class Planner {
       {
         binOf: primaryOf,
         quotas: quotasOf(this.#today.length, claimants),
-        admits: (partition, _, to) => holds(partition, to),
+        admits: (partition, _, to) => this.#holds(partition, to),
         cost: (partition, from) => (from >= 0 && home[partition] === from ? 1 : 0),
         // Without a primary, one that has the data is better; else a replica that is new takes over the role with the data.
         preference: (partition, from, to) => {
