@@ -157,7 +157,8 @@ export class ExpiryWheel {
   }
 
   #head(slot: number): number {
-    return this.#heads[slot] as number
+    // None when the removal of the last entry has cleared the wheel under way.
+    return this.#heads[slot] ?? 0
   }
 
   #wordsOf(location: number): Int32Array {
