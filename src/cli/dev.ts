@@ -31,7 +31,7 @@ export function registerDev(program: Command): void {
 
 async function dev(flags: DevFlags, command: Command): Promise<void> {
   const { json } = globalOptions(command)
-  const { startDevCluster } = await import('../node/dev.ts')
+  const [{ startDevCluster }, { impatience }] = await Promise.all([import('../node/dev.ts'), import('../node/impatience.ts')])
   const nodes = parseCount('--nodes', flags.nodes)
   const shards = parseCount('--shards', flags.shards)
   const port = parseCount('--port', flags.port)
@@ -39,10 +39,11 @@ async function dev(flags: DevFlags, command: Command): Promise<void> {
   const stopped = Promise.withResolvers<void>()
   let cluster: DevCluster | undefined
   let stopping = false
+  const isImpatient = impatience()
   const stop = (): void => {
-    if (stopping) process.exit(1)
+    if (cluster === undefined || isImpatient()) process.exit(stopping ? 1 : 0) // the node processes notice
+    if (stopping) return
     stopping = true
-    if (cluster === undefined) process.exit(0) // the node processes notice
     if (!json) printLine('\nStopping.')
     void cluster.stop().then(stopped.resolve, stopped.reject)
   }

@@ -4,6 +4,8 @@ import { complaintAboutNode } from './node-version.ts'
 
 const complaint = complaintAboutNode(process.versions.node)
 if (complaint === undefined) {
+  const { keepCompiledCode } = await import('./compile-cache.ts')
+  keepCompiledCode()
   const { run } = await import('./program.ts')
   await run(process.argv)
 } else {

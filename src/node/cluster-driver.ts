@@ -255,7 +255,7 @@ export class ClusterDriver {
     const { log } = this.#options
     switch (change.kind) {
       case 'dead':
-        return log.warn('a member is dead: its session has ended', { node: change.name, lostPartitions: change.lostPartitions })
+        return log.warn('a member is dead: its session has ended', { member: change.name, lostPartitions: change.lostPartitions })
       case 'leader':
         return log.info('leading the cluster', { leader: change.name })
       case 'formed':

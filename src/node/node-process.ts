@@ -1,12 +1,13 @@
 /**
  * One node as a process of its own: signals, exit code, and the channel to `nearstate dev` where there is one.
  *
- * SIGTERM and SIGINT stop in order and exit with 0; a second one exits at once. A node that had to stop by itself exits with 1.
+ * SIGTERM and SIGINT stop in order and exit with 0; another one a second later exits at once. A node that had to stop by itself exits with 1.
  * Under a supervisor the terminal's Ctrl-C is left to it, and a closed channel means that it is gone: the node ends.
  */
 import { NearstateError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
 import type { FromDevNode, ToDevNode } from './dev-messages.ts'
+import { impatience } from './impatience.ts'
 import { failureOf } from './shard-handle.ts'
 import { type RunningNode, runNode } from './run-node.ts'
 
@@ -18,8 +19,11 @@ export async function runNodeProcess(config: Config): Promise<void> {
   }
   let node: RunningNode | undefined
   let stopping = false
+  const isImpatient = impatience()
   const stop = (quietly: boolean): void => {
-    if (stopping || node === undefined) process.exit(stopping ? 1 : 0)
+    if (node === undefined) process.exit(0)
+    if (isImpatient()) process.exit(1)
+    if (stopping) return
     stopping = true
     void node.stop({ quietly }).then(() => process.exit(0))
   }
@@ -27,8 +31,8 @@ export async function runNodeProcess(config: Config): Promise<void> {
   process.on('SIGINT', () => {
     if (!supervised) stop(false)
   })
-  process.on('disconnect', () => stop(true))
-  process.on('message', (message: ToDevNode) => {
+  process.once('disconnect', () => stop(true))
+  process.once('message', (message: ToDevNode) => {
     if (message.kind === 'stop') stop(true)
   })
   try {

@@ -2,8 +2,11 @@
  * NearstateError to gRPC status and back. The code travels in the trailer `nearstate-code`, because several codes share a gRPC
  * status; a peer that does not know it (any gRPC client) sees the status and the message.
  */
-import { Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js'
+import { logVerbosity, Metadata, type ServiceError, setLogVerbosity, status, type StatusObject } from '@grpc/grpc-js'
 import { type ErrorCode, errorCodes, isErrorCode, messageOf, NearstateError } from '../../base/errors.ts'
+
+// The library would write failures to standard error itself, beside the errors that we make of them.
+setLogVerbosity(logVerbosity.NONE)
 
 const codeKey = 'nearstate-code'
 const stackKey = 'nearstate-stack-bin'

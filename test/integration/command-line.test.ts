@@ -1,0 +1,76 @@
+import { createServer } from 'node:net'
+import { describe, expect, it, vi } from 'vitest'
+import { runCommand } from './command-line.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+const errorOf = (stderr: string): unknown => (JSON.parse(stderr) as { error: unknown }).error
+
+describe('the command line', () => {
+  it('says in one sentence that a Node is too old', async () => {
+    const old = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.19.0' } })`
+    const result = await runCommand(['status'], ['--import', `data:text/javascript,${encodeURIComponent(old)}`])
+    expect(result.code).toBe(1)
+    expect(result.stderr.trim().split('\n')).toHaveLength(1)
+    expect(result.stderr).toMatch(/needs Node 22\.\d+.* or newer, and this is Node 20\.19\.0/)
+  })
+
+  it('says what to do when no cluster answers', async () => {
+    const result = await runCommand(['status', '--json', '--endpoint', '127.0.0.1:1', '--timeout', '300ms'])
+    expect(result).toMatchObject({ code: 1, stdout: '' })
+    expect(errorOf(result.stderr)).toMatchObject({ code: 'UNAVAILABLE', retryable: true, remedy: expect.stringContaining('nearstate dev') })
+  })
+
+  it('exits with 2 for a wrong command line, as one JSON object with --json', async () => {
+    const [plain, json] = await Promise.all([runCommand(['nix']), runCommand(['map', 'get', '--json'])])
+    expect(plain.code).toBe(2)
+    expect(plain.stderr).toContain("unknown command 'nix'")
+    expect(json.code).toBe(2)
+    expect(errorOf(json.stderr)).toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  it('refuses a duration that is none', async () => {
+    const result = await runCommand(['status', '--timeout', '5 parsecs'])
+    expect(result.code).toBe(1)
+    expect(result.stderr).toContain('5 parsecs')
+  })
+
+  it('shows the configuration with origins, and starts nothing', async () => {
+    const result = await runCommand(['start', '--port', '7405', '--print-config'])
+    expect(result.code).toBe(0)
+    expect(result.stdout).toMatch(/^port: 7405\s+# --port$/m)
+    expect(result.stdout).toMatch(/^partitions: 240\s+# default$/m)
+  })
+
+  it('refuses a configuration that cannot be', async () => {
+    const [backups, host] = await Promise.all([
+      runCommand(['start', '--backups', '1', '--json']),
+      runCommand(['start', '--host', '10.0.0.1', '--json']),
+    ])
+    expect(backups.code).toBe(1)
+    expect(errorOf(backups.stderr)).toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining('backups') })
+    expect(errorOf(host.stderr)).toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining('insecure') })
+  })
+
+  it('names a port that is in use, and the option that moves it', async () => {
+    const server = createServer()
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    try {
+      const [start, dev] = await Promise.all([
+        runCommand(['start', '--port', String(port), '--http-port', '0', '--json', '--log-level', 'silent']),
+        runCommand(['dev', '--nodes', '1', '--port', String(port), '--json']),
+      ])
+      for (const result of [start, dev]) {
+        expect(result.code).toBe(1)
+        expect(result.stdout).toBe('')
+        expect(errorOf(result.stderr)).toMatchObject({
+          code: 'UNAVAILABLE',
+          message: expect.stringMatching(new RegExp(`${port}.*in use.*port`)),
+        })
+      }
+    } finally {
+      server.close()
+    }
+  })
+})

@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { connect } from '../../src/client/connect.ts'
+import type { Grid } from '../../src/client/grid.ts'
+import { type DevProcess, isAlive, runCommand, startDev } from './command-line.ts'
+
+// Real processes on a machine that may be busy: quick, but with patience.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 })
+
+const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`)
+
+describe('nearstate dev', () => {
+  let dev: DevProcess
+  let grid: Grid
+
+  beforeAll(async () => {
+    dev = await startDev(['--nodes', '3'])
+    grid = await connect({ endpoints: dev.endpoints, requestTimeout: '10s' })
+  })
+
+  afterAll(async () => {
+    await grid?.close()
+    await dev?.stop()
+  })
+
+  it('says in one line where its nodes are', () => {
+    expect(dev.endpoints).toHaveLength(3)
+    expect(dev.nodes.map(node => node.name)).toEqual(['node-1', 'node-2', 'node-3'])
+    for (const node of dev.nodes) expect(isAlive(node.pid)).toBe(true)
+  })
+
+  it('serves the same entries through every node, and tells its state', async () => {
+    await grid.map('people').setAll(keys.map(key => [key, { key }] as const))
+    const [status, ...entries] = await Promise.all([
+      runCommand(['status', '--json', '--endpoint', dev.endpoints[0] ?? '']),
+      ...dev.endpoints.map(endpoint => runCommand(['map', 'get', 'people', 'key-7', '--json', '--endpoint', endpoint])),
+    ])
+    expect(JSON.parse(status?.stdout ?? '')).toMatchObject({
+      cluster: 'nearstate',
+      state: 'healthy',
+      nodes: 3,
+      partitions: { total: 240, underReplicated: 0, migrating: 0, lost: 0 },
+      leader: expect.any(String),
+      coordinator: expect.stringContaining('embedded'),
+      entries: keys.length,
+      bytes: expect.any(Number),
+    })
+    for (const entry of entries) {
+      expect(entry).toMatchObject({ code: 0, stderr: '' })
+      expect(JSON.parse(entry.stdout)).toEqual({ key: 'key-7', value: { key: 'key-7' }, version: expect.any(Number), expiresAt: null })
+    }
+  })
+
+  it('answers health, readiness and metrics over HTTP', async () => {
+    const http = `http://${dev.nodes[0]?.http}`
+    const [health, ready, metrics] = await Promise.all(['healthz', 'readyz', 'metrics'].map(path => fetch(`${http}/${path}`)))
+    expect(health?.status).toBe(200)
+    expect(ready?.status).toBe(200)
+    expect(await metrics?.text()).toContain('nearstate_partitions{state="primary"} 80')
+  })
+
+  it('loses what a killed node held and nothing else, replaces the node, and serves all again after a recovery', async () => {
+    const victim = dev.nodes[1]
+    process.kill(victim?.pid ?? 0, 'SIGKILL')
+    expect(await dev.next('nodeExited')).toMatchObject({ node: 'node-2', pid: victim?.pid, signal: 'SIGKILL', willReplace: true })
+    expect(await dev.next('partitionsLost')).toMatchObject({ partitions: 80 })
+    const people = grid.map<{ key: string }>('people')
+    const outcomes = await Promise.allSettled(keys.map(key => people.get(key)))
+    const refused = outcomes.filter(outcome => outcome.status === 'rejected')
+    expect(refused.length).toBeGreaterThan(0)
+    expect(refused.length).toBeLessThan(keys.length)
+    for (const { reason } of refused) expect(reason).toMatchObject({ code: 'PARTITION_LOST' })
+
+    const started = await dev.next('nodeStarted')
+    expect(started).toMatchObject({ node: 'node-2', address: victim?.address, http: victim?.http })
+    expect(started['pid']).not.toBe(victim?.pid)
+
+    const refusal = await runCommand(['partitions', 'recover', '--json', '--endpoint', dev.endpoints[0] ?? ''])
+    expect(refusal.code).toBe(1)
+    expect(JSON.parse(refusal.stderr)).toMatchObject({ error: { code: 'INVALID_ARGUMENT' } })
+    const recovery = await runCommand(['partitions', 'recover', '--accept-loss', '--json', '--endpoint', dev.endpoints[0] ?? ''])
+    expect(JSON.parse(recovery.stdout)).toEqual({ recovered: 80 })
+    const values = await Promise.all(keys.map(key => people.get(key)))
+    expect(values.filter(value => value === undefined)).toHaveLength(refused.length)
+  })
+})
+
+describe('the end of nearstate dev', () => {
+  it('takes its nodes along when it is told to stop', async () => {
+    const dev = await startDev(['--nodes', '2'])
+    expect(await dev.stop()).toBe(0)
+    for (const node of dev.nodes) expect(isAlive(node.pid)).toBe(false)
+  })
+
+  it('takes its nodes along when it is killed', async () => {
+    const dev = await startDev(['--nodes', '2'])
+    dev.child.kill('SIGKILL')
+    await expect.poll(() => dev.nodes.some(node => isAlive(node.pid)), { timeout: 30_000 }).toBe(false)
+  })
+
+  it('leaves a dead node dead with --no-replace', async () => {
+    const dev = await startDev(['--nodes', '2', '--no-replace'])
+    process.kill(dev.nodes[1]?.pid ?? 0, 'SIGKILL')
+    expect(await dev.next('nodeExited')).toMatchObject({ willReplace: false })
+    await dev.stop()
+  })
+})
