@@ -128,19 +128,19 @@ export function applyEffect(store: PartitionStore, effect: Effect): void {
 export function copyEffect(effect: Effect): Effect {
   switch (effect.kind) {
     case 'put': {
-      const key = effect.key.slice(effect.keyStart, effect.keyEnd)
-      const value = effect.value.slice(effect.valueStart, effect.valueEnd)
+      const key = bytesOf(effect.key, effect.keyStart, effect.keyEnd)
+      const value = bytesOf(effect.value, effect.valueStart, effect.valueEnd)
       return { ...effect, key, keyStart: 0, keyEnd: key.length, value, valueStart: 0, valueEnd: value.length }
     }
     case 'remove':
     case 'expire': {
-      const key = effect.key.slice(effect.keyStart, effect.keyEnd)
+      const key = bytesOf(effect.key, effect.keyStart, effect.keyEnd)
       return { ...effect, key, keyStart: 0, keyEnd: key.length }
     }
     case 'putRecord':
-      return { ...effect, key: effect.key.slice(), value: effect.value.slice() }
+      return { ...effect, key: bytesOf(effect.key), value: bytesOf(effect.value) }
     case 'removeRecord':
-      return { ...effect, key: effect.key.slice() }
+      return { ...effect, key: bytesOf(effect.key) }
     case 'openMap':
     case 'clear':
     case 'dropMap':
@@ -149,3 +149,6 @@ export function copyEffect(effect: Effect): Effect {
       return unreachable(effect)
   }
 }
+
+/** A copy. Not `slice`, which for a Buffer is a view. */
+const bytesOf = (bytes: Uint8Array, start = 0, end = bytes.length): Uint8Array => new Uint8Array(bytes.subarray(start, end))

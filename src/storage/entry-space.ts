@@ -152,9 +152,11 @@ export class EntrySpace {
     return (this.bytes[this.#open] as Uint8Array).length - (this.#fill[this.#open] as number)
   }
 
+  /** The larger the map and the entry, the larger; smaller where memory is short, so that its last part can be used and compaction goes on. */
   #segmentBytesFor(size: number): number {
     let bytes = segmentMinBytes
     while (bytes < segmentMaxBytes && (bytes < size * entriesPerSegmentMin || bytes < this.segmentBytes)) bytes *= 4
+    while (bytes > segmentMinBytes && bytes / 4 >= size && !this.#budget.canBorrow(bytes + segmentObjectBytes)) bytes /= 4
     return bytes
   }
 

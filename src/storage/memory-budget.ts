@@ -12,7 +12,7 @@ import { assert } from '../base/assert.ts'
 import { EntryView } from './entry-view.ts'
 
 const pooledBuffersMax = 64
-const reserveMaxBytes = 64 * 1024
+const reserveMaxBytes = 80 * 1024
 
 export class MemoryBudget {
   readonly limitBytes: number

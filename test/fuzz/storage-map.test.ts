@@ -238,7 +238,7 @@ test('a store behaves like a Map, whatever is written, read, swept and scanned w
       run.apply({ kind: 'dropMap', map: mapId })
       expect(run.budget.usedBytes).toBe(0)
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   )
 })
 
@@ -275,7 +275,7 @@ test('an image read while writes go on, and the effects since, make the same sto
         expect(idleAside(contentOf(copy.findMap(mapId)))).toEqual(idleAside(contentOf(run.store.findMap(mapId))))
       },
     ),
-    { numRuns: 80 },
+    { numRuns: 50 },
   )
 })
 

@@ -51,6 +51,6 @@ test('ordered records behave like a sorted map, and an empty one holds nothing',
       for (const name of names) expect(records.remove(5, Buffer.from(name, 'latin1'))).toBe(true)
       expect(budget.usedBytes).toBe(0)
     }),
-    { numRuns: 150 },
+    { numRuns: 60 },
   )
 })
