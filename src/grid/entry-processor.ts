@@ -7,6 +7,7 @@
  * 2. Nothing runs between `run` and `apply`, so the entry is still what the function saw.
  * 3. The entry object is dead after `run`: a function that kept it gets an error, not another caller's entry.
  */
+import { unreachable } from '../base/assert.ts'
 import { parseDuration } from '../base/duration.ts'
 import { invalidArgument, type NearstateError } from '../base/errors.ts'
 import type { Entry } from '../keys/function-types.ts'
@@ -71,6 +72,8 @@ export class EntryCall {
         const outcome = this.#map.update(key, 0, key.length, value, 0, value.length, ttlMs, wallTimeMs)
         return outcome === Outcome.refused ? this.#map.refusal : undefined
       }
+      default:
+        return unreachable(change)
     }
   }
 

@@ -73,7 +73,7 @@ export class DataService implements DataServer {
 
   /** Ends every stream: the node is stopping. */
   endPipes(): void {
-    for (const pipe of [...this.#pipes]) pipe.fail(new NearstateError('UNAVAILABLE', 'The node has stopped'))
+    for (const pipe of this.#pipes) pipe.fail(new NearstateError('UNAVAILABLE', 'The node has stopped'))
     this.#pipes.clear()
   }
 }

@@ -137,7 +137,7 @@ export class Gateway {
 
   /** Peers that left the table will not answer. */
   viewChanged(): void {
-    for (const peer of [...this.#channels.keys()]) {
+    for (const peer of Array.from(this.#channels.keys())) {
       if (this.#ownership.addressOf(peer) !== undefined) continue
       this.peerDown(peer)
       this.#channels.delete(peer)

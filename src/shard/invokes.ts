@@ -49,6 +49,11 @@ export class Invokes {
     this.#clock = clock
   }
 
+  /** Why the function cannot be called; undefined: it can. */
+  refusalOf(name: string): NearstateError | undefined {
+    return this.#userCode.findFunction(name) === undefined ? unknownFunction(name) : undefined
+  }
+
   /** Schedules a call; a refusal at once when the function is not known. `key` is not copied. */
   invoke(call: InvokeCall, key: Uint8Array): NearstateError | undefined {
     const loaded = this.#userCode.findFunction(call.name)

@@ -101,7 +101,7 @@ export class MapCatalog {
   /** The whole list of maps as the coordinator has it. */
   replaceAll(definitions: readonly MapDefinition[]): void {
     const named = new Set(definitions.map(({ name }) => name))
-    for (const handle of [...this.#handles.values()]) if (!named.has(handle.definition.name)) this.#drop(handle)
+    for (const handle of this.#handles.values()) if (!named.has(handle.definition.name)) this.#drop(handle)
     for (const definition of definitions) this.#put(definition)
   }
 

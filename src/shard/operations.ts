@@ -204,7 +204,10 @@ export class Operations {
   }
 
   #ensureMap(pipe: Pipe, reader: OperationReader, index: number, slot: MapSlot, partition: number): Step {
+    // A call that fails anyway makes no map.
+    const isInvoke = reader.kindAt(index) === OperationKind.INVOKE
     const failure =
+      (isInvoke ? this.#options.invokes.refusalOf(reader.optionsAt(index)?.function ?? '') : undefined) ??
       slot.ensureFailure ??
       this.catalog.ensure(askFor(slot.name, slot.keySpace, slot.codecText === '' ? undefined : slot.codec), slot.isSystem, error => {
         slot.ensureFailure = error

@@ -72,9 +72,9 @@ export function scanPartition(
   const prefix = options?.prefix ?? noBytes
   const keysOnly = options?.keysOnly ?? false
   const page = new PageBuilder()
-  let examined = 0
+  const progress = { examined: 0 }
   const visit = (entry: EntryView): void => {
-    examined += 1
+    progress.examined += 1
     if (!hasPrefix(entry, prefix)) return
     page.addKey(entry.segment, entry.keyStart, entry.keyEnd)
     if (!keysOnly) page.addValue(entry.segment, entry.valueStart, entry.valueEnd)
@@ -83,7 +83,7 @@ export function scanPartition(
   do {
     const limits = { maxEntries: limit - page.count, maxBytes: pageTargetBytes - page.bytes }
     cursor = part.scanPage(cursor, limits, wallTimeMs, visit)
-  } while (cursor < scanEnd && page.count < limit && page.bytes < pageTargetBytes && examined < examinedMax)
+  } while (cursor < scanEnd && page.count < limit && page.bytes < pageTargetBytes && progress.examined < examinedMax)
   const encoded = page.encode(cursor)
   writer.value(id, encoded, 0, encoded.length)
 }

@@ -268,6 +268,8 @@ export class Shard implements PeerListener {
       case 'systemDelete':
         await this.#calls.call({ ...call, kind: OperationKind.DELETE })
         return null
+      default:
+        return unreachable(request)
     }
   }
 

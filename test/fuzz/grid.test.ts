@@ -1,5 +1,5 @@
 /** A map on a partition against a naive model: any operations, time moving, a small limit with eviction off. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { MapId } from '../../src/base/ids.ts'
 import type { MapDefinition } from '../../src/grid/map-definition.ts'

@@ -278,10 +278,10 @@ export class TestShard {
 
 /** Runs the world's queue between microtasks until the promise has settled. */
 export async function settled<T>(world: World, promise: Promise<T>): Promise<T> {
-  let done = false
-  const mark = (): void => void (done = true)
+  const state = { isDone: false }
+  const mark = (): void => void (state.isDone = true)
   promise.then(mark, mark)
-  for (let rounds = 0; !done; rounds += 1) {
+  for (let rounds = 0; !state.isDone; rounds += 1) {
     if (rounds > 10_000) throw new Error('it never settles')
     world.later.run()
     await Promise.resolve()

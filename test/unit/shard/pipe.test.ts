@@ -267,7 +267,7 @@ describe('hostile batches', () => {
     ],
     [
       'a slot declared twice',
-      c => c.pipe.handleBatch({ ...c.batch(), maps: Array(2).fill({ slot: 1, name: 'm', keySpace: 'm', keyCodec: 'string' }) }),
+      c => c.pipe.handleBatch({ ...c.batch(), maps: [1, 2].map(() => ({ slot: 1, name: 'm', keySpace: 'm', keyCodec: 'string' })) }),
       'INVALID_ARGUMENT',
     ],
     [
