@@ -31,8 +31,17 @@ function nearstateStore(): Store {
   })
   const none = new Uint8Array(0)
   const put: PutEffect = {
-    ...{ kind: 'put', map: id, key: none, keyStart: 0, keyEnd: keyBytes, value: none, valueStart: 0, valueEnd: valueBytes },
-    ...{ expiresAtMs: 0, maxIdleMs: 0, wallTimeMs: now },
+    kind: 'put',
+    map: id,
+    key: none,
+    keyStart: 0,
+    keyEnd: keyBytes,
+    value: none,
+    valueStart: 0,
+    valueEnd: valueBytes,
+    expiresAtMs: 0,
+    maxIdleMs: 0,
+    wallTimeMs: now,
   }
   return {
     put(key, partition, value) {

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { MapId } from '../../src/base/ids.ts'
 import { applyEffect, type Effect } from '../../src/storage/effect.ts'
@@ -65,8 +65,15 @@ function put(key: string, value: string, wallTimeMs: number, ttlMs = 0, maxIdleM
   return {
     kind: 'put',
     map: mapId,
-    ...{ key: k.bytes, keyStart: k.start, keyEnd: k.end, value: v.bytes, valueStart: v.start, valueEnd: v.end },
-    ...{ expiresAtMs: ttlMs > 0 ? wallTimeMs + ttlMs : 0, maxIdleMs, wallTimeMs },
+    key: k.bytes,
+    keyStart: k.start,
+    keyEnd: k.end,
+    value: v.bytes,
+    valueStart: v.start,
+    valueEnd: v.end,
+    expiresAtMs: ttlMs > 0 ? wallTimeMs + ttlMs : 0,
+    maxIdleMs,
+    wallTimeMs,
   }
 }
 
@@ -233,7 +240,7 @@ test('a store behaves like a Map, whatever is written, read, swept and scanned w
       while (run.store.advanceExpiry(run.wallTimeMs, 50, effect => run.apply(effect)) > 0) continue
       for (const entry of run.model.entries.values()) expect(entry.expiresAtMs + entry.maxIdleMs).toBe(0)
       run.check()
-      for (const key of [...run.model.entries.keys()]) run.apply(remove(key))
+      for (const key of run.model.entries.keys()) run.apply(remove(key))
       expect(run.store.bytes).toBe(0)
       run.apply({ kind: 'dropMap', map: mapId })
       expect(run.budget.usedBytes).toBe(0)
@@ -271,7 +278,7 @@ test('an image read while writes go on, and the effects since, make the same sto
         for (; shipped < run.log.length; shipped += 1) applyEffect(copy, run.log[shipped] as Effect)
         expect(copy.position).toBe(run.store.position)
         const idleAside = (entries: Map<string, Entry>): unknown =>
-          new Map([...entries].map(([key, entry]) => [key, { ...entry, idleSinceMs: 0 }]))
+          new Map(Array.from(entries, ([key, entry]) => [key, { ...entry, idleSinceMs: 0 }]))
         expect(idleAside(contentOf(copy.findMap(mapId)))).toEqual(idleAside(contentOf(run.store.findMap(mapId))))
       },
     ),
@@ -322,7 +329,7 @@ test('admitted writes never take the memory past its limit, refused ones change 
           expect(budget.heldBytes).toBeLessThanOrEqual(limitBytes)
         }
         expect(contentOf(map)).toEqual(model.entries)
-        for (const key of [...model.entries.keys()]) apply(remove(key))
+        for (const key of Array.from(model.entries.keys())) apply(remove(key))
         const { bytes, start, end } = within('after')
         expect(map.admitPut(bytes, start, end, 1000, false, false, () => undefined)).toBe('admitted')
         return refused >= 0

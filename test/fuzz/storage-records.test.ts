@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { MemoryBudget } from '../../src/storage/memory-budget.ts'
 import { OrderedRecords } from '../../src/storage/ordered-records.ts'

@@ -71,7 +71,7 @@ describe('the hash of keys', () => {
       i => Buffer.from(new BigInt64Array([BigInt(i)]).buffer).reverse(),
     ]
     for (const keyOf of kinds) {
-      const buckets = new Array<number>(256).fill(0)
+      const buckets = Array.from({ length: 256 }, () => 0)
       for (let i = 0; i < 25_600; i += 1) {
         const key = keyOf(i)
         const bucket = hashKey(key, 0, key.length) >>> 24

@@ -37,9 +37,17 @@ export class Scenario {
     const admission = this.map.admitPut(keyBytes, 0, keyBytes.length, valueBytes.length, ttlMs > 0, maxIdleMs > 0, evict)
     if (admission !== 'admitted') return admission
     this.apply({
-      ...{ kind: 'put', map: mapId, key: keyBytes, keyStart: 0, keyEnd: keyBytes.length },
-      ...{ value: valueBytes, valueStart: 0, valueEnd: valueBytes.length },
-      ...{ expiresAtMs: ttlMs > 0 ? this.wallTimeMs + ttlMs : 0, maxIdleMs, wallTimeMs: this.wallTimeMs },
+      kind: 'put',
+      map: mapId,
+      key: keyBytes,
+      keyStart: 0,
+      keyEnd: keyBytes.length,
+      value: valueBytes,
+      valueStart: 0,
+      valueEnd: valueBytes.length,
+      expiresAtMs: ttlMs > 0 ? this.wallTimeMs + ttlMs : 0,
+      maxIdleMs,
+      wallTimeMs: this.wallTimeMs,
     })
     return admission
   }
