@@ -33,7 +33,8 @@ export interface JobHostOptions {
   readonly connectorOf: (kind: string) => SourceConnector
   /** False: taken, and the link is above its high-water mark until onPeerDrain. */
   readonly sendExchange: (to: ShardId, bytes: Uint8Array) => boolean
-  readonly nowMs: () => number
+  /** Monotonic; default the process's own. */
+  readonly nowMs?: () => number
   readonly wallTimeMs: () => number
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number>>) => void
 }
@@ -165,7 +166,7 @@ export class JobHost {
         attempt,
         assignment,
         slices,
-        clock: this.#options,
+        clock: { nowMs: this.#options.nowMs ?? (() => performance.now()), wallTimeMs: this.#options.wallTimeMs },
         describe: thrown => userCode.describeFailure(thrown, bundle),
         ended: done => this.#logEnd(done),
       },

@@ -33,6 +33,8 @@ export interface Plan {
   readonly edges: readonly Edge[]
   /** Per stage: the edges that a batch given to it can reach in the same unit. */
   readonly reach: readonly (readonly Edge[])[]
+  /** The same for rows that came through the stage's own edge: they do not pass it again. */
+  readonly reachBehind: readonly (readonly Edge[])[]
 }
 
 /** The maps that a job reads and writes; the shard opens them before it plans. */
@@ -91,7 +93,7 @@ export function planOf(
     }
   })
   wire(nodes, operators)
-  return { unit, origins, operators, edges, reach: reachOf(nodes, operators, edges) }
+  return { unit, origins, operators, edges, ...reachOf(nodes, operators, edges) }
 }
 
 type SimpleSpec = Exclude<StageSpec, { kind: 'keyBy' | 'rekey' | 'deadLetters' | 'enrich' | 'sink' }>
@@ -133,18 +135,20 @@ function wire(nodes: readonly StageNode[], operators: readonly Operator[]): void
   }
 }
 
-function reachOf(nodes: readonly StageNode[], operators: readonly Operator[], edges: readonly Edge[]): Edge[][] {
+function reachOf(nodes: readonly StageNode[], operators: readonly Operator[], edges: readonly Edge[]): Pick<Plan, 'reach' | 'reachBehind'> {
   const reach: Edge[][] = nodes.map(() => [])
+  const reachBehind: Edge[][] = nodes.map(() => [])
   const letters = edges.find(edge => nodes[edge.stage]?.spec.kind === 'deadLetters')
   for (const { index, spec } of [...nodes].reverse()) {
     if (spec.kind === 'deadLetters') continue
     const operator = operators[index] as Operator
     const found = new Set<Edge>(letters === undefined ? [] : [letters])
-    if (operator instanceof KeyByOperator) found.add(operator.edge)
     for (const consumer of [...operator.consumers, ...operator.sideConsumers]) {
       for (const edge of reach[consumer.stage] ?? []) found.add(edge)
     }
+    reachBehind[index] = [...found]
+    if (operator instanceof KeyByOperator) found.add(operator.edge)
     reach[index] = [...found]
   }
-  return reach
+  return { reach, reachBehind }
 }

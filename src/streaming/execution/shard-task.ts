@@ -343,7 +343,7 @@ export class ShardTask {
 
   #nextFrame(): Work | undefined {
     for (const head of this.#edgeHeads) {
-      if (this.#isBlocked(head.operator.stage)) continue
+      if (isAnyFull(this.#plan.reachBehind[head.operator.stage] as readonly Edge[])) continue
       const sender = head.edge.nextSender()
       if (sender === undefined) continue
       const { profile } = this.#options
@@ -391,9 +391,7 @@ export class ShardTask {
   }
 
   #isBlocked(stage: number): boolean {
-    const reach = this.#plan.reach[stage] as readonly Edge[]
-    for (let i = 0; i < reach.length; i += 1) if ((reach[i] as Edge).isFull) return true
-    return false
+    return isAnyFull(this.#plan.reach[stage] as readonly Edge[])
   }
 
   #sourceMarksMoved(): boolean {
@@ -545,6 +543,11 @@ export class ShardTask {
   #nameOf(stage: number | undefined): string {
     return stage === undefined ? '' : (this.#nodes[stage]?.name ?? '')
   }
+}
+
+function isAnyFull(edges: readonly Edge[]): boolean {
+  for (let i = 0; i < edges.length; i += 1) if ((edges[i] as Edge).isFull) return true
+  return false
 }
 
 function copyMark(from: Mark, to: Mark): void {

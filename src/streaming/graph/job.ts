@@ -29,7 +29,7 @@ export interface Job<Args> {
   readonly options: JobOptions<unknown>
   readonly build: (flow: Flow, args: never) => void
   readonly takesArguments: boolean
-  readonly '~args'?: (args: Args) => void
+  readonly '~args'?: () => Args
 }
 
 export interface BuiltJob {
