@@ -6,7 +6,7 @@
  * keys and values of all operations lie one after the other and fill `keys` and `values` exactly.
  */
 import { invalidArgument } from '../base/errors.ts'
-import { OperationBatch, OperationKind, OperationOptions } from './generated/nearstate/v1/data.ts'
+import { type OperationBatch, OperationKind, type OperationOptions } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax } from './limits.ts'
 
 const kindMax = OperationKind.INVOKE_ALL

@@ -5,7 +5,7 @@
  */
 import { invalidArgument, isErrorCode, NearstateError } from '../base/errors.ts'
 import { chunksOf } from './chunks.ts'
-import { ResultBatch, ResultDetail, ResultStatus } from './generated/nearstate/v1/data.ts'
+import { type ResultBatch, type ResultDetail, ResultStatus } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax, batchTargetBytes, chunkMaxBytes } from './limits.ts'
 import { boundsOf, copyInto, withRoom } from './operations.ts'
 

@@ -40,7 +40,7 @@ export interface StreamOptions {
 export type ClientDuplex<Request, Response> = ClientDuplexStream<Request, Response>
 
 export type GrpcClient<D extends Definition> = { readonly [K in keyof D['methods']]: Call<D['methods'][K]> } & {
-  /** Ends the connection; calls under way fail with CANCELLED or UNAVAILABLE. */
+  /** Ends the connection; calls under way fail with UNAVAILABLE. */
   close(): void
 }
 type Call<M extends Method> = M['requestStream'] extends true
@@ -114,7 +114,7 @@ async function* serverStream(
   what: string,
   request: unknown,
   { signal }: StreamOptions,
-): AsyncGenerator<unknown> {
+): AsyncGenerator {
   if (signal?.aborted === true) throw cancelled(what, signal)
   const call: ClientReadableStream<unknown> = client.makeServerStreamRequest(
     method.path,

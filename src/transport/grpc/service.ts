@@ -56,12 +56,17 @@ export function bindService<D extends Definition>(
 function unary(handle: AnyHandler) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
     const context = contextOf(call)
-    Promise.resolve()
-      .then(() => handle(call.request, context))
-      .then(
-        response => callback(null, response),
-        thrown => callback(statusOf(thrown)),
-      )
+    const answer = async (): Promise<void> => {
+      let response: unknown
+      try {
+        response = await handle(call.request, context)
+      } catch (thrown) {
+        callback(statusOf(thrown))
+        return
+      }
+      callback(null, response)
+    }
+    void answer()
   }
 }
 
