@@ -113,13 +113,14 @@ export class ClusterDriver {
     return recovered
   }
 
-  /** Takes this node out. `quietly`: the whole cluster stops, and the state stays as it is. */
+  /** Takes this node out. `quietly`: the whole cluster stops, state and session stay as they are, and nobody mourns. */
   async leave(quietly: boolean): Promise<void> {
     const { log } = this.#options
     const wasJoined = this.#joined
     this.#halt()
+    if (quietly) return
     try {
-      if (wasJoined && !quietly) await this.#leaveState()
+      if (wasJoined) await this.#leaveState()
       await this.#session?.close()
     } catch (error) {
       log.warn('could not leave in order; the others notice when the session lapses', { reason: messageOf(error) })

@@ -64,7 +64,7 @@ export class JobAttempt {
       const progress = await this.refresh()
       this.#silentPolls = 0
       const outcome = outcomeOf(progress)
-      if (outcome.kind !== 'running') this.#end(outcome)
+      if (outcome.kind !== 'running') this.#end(withShardNames(outcome, this.#options.state()))
     } catch (error) {
       this.#silentPolls += 1
       if (this.#silentPolls * pollMs >= silenceMaxMs) {
@@ -108,4 +108,14 @@ function missingNode(nodes: readonly NodeId[], state: ClusterState | undefined):
   const there = new Set(membersOf(nodes, state).map(member => member.id))
   const gone = nodes.find(node => !there.has(node))
   return gone === undefined ? undefined : (state.members.find(member => member.id === gone)?.name ?? gone)
+}
+
+/** Shards know each other by incarnation; people know nodes by name. */
+function withShardNames<T extends AttemptOutcome>(outcome: T, state: ClusterState | undefined): T {
+  if (outcome.kind !== 'failed') return outcome
+  let { message } = outcome.failure
+  for (const member of state?.members ?? []) {
+    for (const [index, { id }] of member.shards.entries()) message = message.replaceAll(id, `${index} of ${member.name}`)
+  }
+  return { ...outcome, failure: { ...outcome.failure, message } }
 }

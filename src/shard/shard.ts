@@ -290,8 +290,9 @@ export class Shard implements PeerListener {
     await Promise.race([this.#admission.stop(), this.#options.delay(graceMs)])
     await this.#jobs.close()
     this.#data.endPipes()
-    await this.#server?.stop(graceMs)
+    // Before the server, which waits for its streams to end: those of the peers are some of them.
     await this.#network.links.stop()
+    await this.#server?.stop(graceMs)
     this.#partitions.release()
     return null
   }
