@@ -13,13 +13,13 @@ import { type MapStore, scanEnd } from './map-store.ts'
 import type { PartitionStore } from './partition-store.ts'
 
 /** An entry as it stands, with the version that it has. */
-export interface RestoreEffect {
+interface RestoreEffect {
   readonly kind: 'restore'
   readonly put: PutEffect
   readonly version: number
 }
 
-export type ImageEffect = OpenMapEffect | RestoreEffect | PutRecordEffect
+type ImageEffect = OpenMapEffect | RestoreEffect | PutRecordEffect
 
 /** How far an image is: entries of maps by id and place, then records by space and key. Plain data; valid on every replica. */
 export type ImageCursor =

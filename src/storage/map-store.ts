@@ -67,7 +67,7 @@ export interface ScanLimits {
 /** Keys are at most this long. */
 export const keyMaxBytes = 65_535
 /** No value can be longer, whatever the configuration says. */
-export const valueHardMaxBytes = 64 * 1024 * 1024 - 1
+const valueHardMaxBytes = 64 * 1024 * 1024 - 1
 /** `scanPage` answers this after the last entry. */
 export const scanEnd = 2 ** 32
 
