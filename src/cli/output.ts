@@ -3,7 +3,7 @@ import { styleText } from 'node:util'
 import Table from 'cli-table3'
 import { messageOf, NearstateError } from '../base/errors.ts'
 
-export const isTerminal = (): boolean => process.stdout.isTTY === true
+export const isTerminal = (): boolean => process.stdout.isTTY
 
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`)

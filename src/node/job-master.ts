@@ -69,7 +69,7 @@ export class JobMaster {
     if (leading && !this.#leading) void this.#lead()
     if (!leading && this.#leading) this.stop()
     this.#leading = leading
-    for (const attempt of [...this.#attempts.values()]) attempt.checkMembers()
+    for (const attempt of this.#attempts.values()) attempt.checkMembers()
   }
 
   async submit(submission: JobSubmission): Promise<JobDocumentJson> {
@@ -292,7 +292,7 @@ export class JobMaster {
       if (record.status === 'running') this.#follow(record)
       else await this.#end(record, 'failed', { message: 'the leader was lost while the job started; submit it again' })
     }
-    for (const attempt of [...this.#attempts.values()]) attempt.checkMembers()
+    for (const attempt of this.#attempts.values()) attempt.checkMembers()
   }
 
   async #forgetOldest(): Promise<void> {
