@@ -38,7 +38,6 @@ export class ProgressLine {
 export function progressText(at: {
   readonly lines: number
   readonly seconds: number
-  readonly profiles: number
   readonly reads: number
   readonly readP99Ms: number
 }): string {

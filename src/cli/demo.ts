@@ -103,9 +103,7 @@ async function present(options: DemoOptions, grid: Grid, args: object, signal: A
       onStatus: status => {
         const readP99Ms = readers.latencyMs.percentile(0.99)
         const seconds = (performance.now() - startedAt) / 1000
-        progress.show(
-          progressText({ lines: linesIn(status), seconds, profiles: readers.knownCount, reads: readers.latencyMs.count, readP99Ms }),
-        )
+        progress.show(progressText({ lines: linesIn(status), seconds, reads: readers.latencyMs.count, readP99Ms }))
       },
     })
     const ranMs = performance.now() - startedAt
