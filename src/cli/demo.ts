@@ -12,7 +12,7 @@ import type { JobStatus } from '../client/jobs.ts'
 import { type DevCluster, startDevCluster } from '../node/dev.ts'
 import { retailFigures } from './demo-figures.ts'
 import { Readers } from './demo-readers.ts'
-import { type DemoResult, ProgressLine, progressText, summaryText } from './demo-summary.ts'
+import { counted, type DemoResult, ProgressLine, progressText, summaryText } from './demo-summary.ts'
 import { isTerminal, printJson, printLine } from './output.ts'
 
 interface DemoOptions {
@@ -56,8 +56,7 @@ async function runDemo(options: DemoOptions): Promise<void> {
   const onSignal = (): void => interrupted.abort()
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
   try {
-    if (options.json !== true)
-      printLine(`Starting ${options.nodes} nodes with ${options.shards} ${options.shards === 1 ? 'shard' : 'shards'} each ...`)
+    if (options.json !== true) printLine(`Starting ${counted(options.nodes, 'node')} with ${counted(options.shards, 'shard')} each ...`)
     const cluster = await startDevCluster({ nodes: options.nodes, shards: options.shards, port: 0 })
     try {
       interrupted.signal.throwIfAborted()
