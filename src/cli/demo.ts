@@ -57,7 +57,8 @@ async function runDemo(options: DemoOptions): Promise<void> {
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
   try {
     if (options.json !== true) printLine(`Starting ${counted(options.nodes, 'node')} with ${counted(options.shards, 'shard')} each ...`)
-    const cluster = await startDevCluster({ nodes: options.nodes, shards: options.shards, port: 0 })
+    // Nodes that stop one after the other warn of each other: true, and of no use here.
+    const cluster = await startDevCluster({ nodes: options.nodes, shards: options.shards, port: 0, logLevel: 'error' })
     try {
       interrupted.signal.throwIfAborted()
       const grid = await connect({ endpoints: cluster.endpoints })
