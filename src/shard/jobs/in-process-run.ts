@@ -34,7 +34,7 @@ export interface InProcessOptions {
   readonly maps?: MemoryMaps
   readonly limits?: Partial<ExchangeLimits>
   readonly random?: Random
-  /** Chance that a unit is run and then treated as cut off. Needs `random` and a job that goes on after errors. */
+  /** Chance that a unit of several rows is run and then treated as cut off. Needs `random` and a job that goes on after errors. */
   readonly cutOffChance?: number
   readonly profile?: TaskProfile
 }
@@ -197,7 +197,7 @@ class InProcessRun {
   #unit(task: ShardTask): boolean {
     const { random, cutOffChance = 0 } = this.#options
     const prepared = task.prepare(this.#nowMs, 1_700_000_000_000)
-    if (prepared) this.#execute(task, random !== undefined && random.next() < cutOffChance)
+    if (prepared) this.#execute(task, random !== undefined && task.unitRows > 1 && random.next() < cutOffChance)
     task.flush(this.#nowMs, !prepared || (random !== undefined && random.next() < 0.2))
     return prepared
   }

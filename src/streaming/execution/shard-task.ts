@@ -150,6 +150,11 @@ export class ShardTask {
     return this.#nameOf(this.#work?.head.operator.stage)
   }
 
+  /** At most so many rows, windows or timers are in the prepared unit. */
+  get unitRows(): number {
+    return this.#work?.rows ?? 0
+  }
+
   /** All shards stand ready: gives the first credit and lets sources read. */
   run(nowMs: number): void {
     if (this.#state.kind !== 'ready') return
