@@ -1,0 +1,234 @@
+import { describe, expect, it } from 'vitest'
+import { NearstateError } from '../../../../src/base/errors.ts'
+import type { ShardId } from '../../../../src/base/ids.ts'
+import { count, defineJob, defineKey, type Job } from '../../../../src/entry/stream.ts'
+import { MemoryMaps } from '../../../../src/shard/jobs/in-process-run.ts'
+import { JobHost } from '../../../../src/shard/jobs/job-host.ts'
+import type { Bundle } from '../../../../src/shard/protocol.ts'
+import type { SliceTask } from '../../../../src/shard/user-code/slice-task.ts'
+import type { Assignment } from '../../../../src/streaming/assignment.ts'
+import { memoryConnectors, memorySource } from '../../streaming/fixture.ts'
+
+const Key = defineKey('k', 'string')
+const bundle: Bundle = { hash: 'h', code: new Uint8Array(), sourceMap: new Uint8Array() }
+
+const counting = defineJob('counting', { onError: 'skip' }, flow => {
+  flow
+    .source('words', memorySource<string>())
+    .map('words that loop', word => {
+      if (word === 'loop') looped += 1
+      return word
+    })
+    .keyBy('by word', Key, word => word)
+    .aggregate('counts', { n: count() })
+    .sink('out', flow.map('out', Key))
+})
+let looped = 0
+
+/** Two shards of one job in this thread; tasks run when `settle` is called, frames arrive at once. */
+class Pair {
+  readonly maps = new MemoryMaps(4)
+  readonly tasks: SliceTask[] = []
+  readonly logged: string[] = []
+  readonly hosts: ReadonlyMap<ShardId, JobHost>
+  readonly assignment: Assignment
+  #nowMs = 0
+  /** Treats a task as cut off when this says so. */
+  cutOff: (task: SliceTask) => boolean = () => false
+
+  constructor(words: readonly string[], exported: unknown = counting) {
+    const shards = ['s0', 's1'] as ShardId[]
+    const splits = shards.map((_, index) => [{ id: `memory-${index}`, descriptor: { index } }])
+    this.assignment = { tableVersion: 1, shards, owners: [0, 1, 0, 1], splits: { words: splits } }
+    this.hosts = new Map(
+      shards.map(self => {
+        const host = new JobHost({
+          self,
+          maps: { open: (name, _space, codec) => Promise.resolve(this.maps.open(name, codec)) },
+          slices: { schedule: task => void this.tasks.push(task), backlog: 0 },
+          userCode: {
+            evaluateModule: () => Promise.resolve({ default: exported }),
+            describeFailure: thrown => ({
+              message: thrown instanceof Error ? thrown.message : String(thrown),
+              stack: 'stack of the source',
+            }),
+            clearQuarantine: () => undefined,
+          },
+          connectorOf: memoryConnectors({ memory: [{ records: words }, { records: words }] }, 3),
+          sendExchange: (to, bytes) => {
+            this.hosts.get(to)?.onExchange(self, bytes)
+            return true
+          },
+          nowMs: () => (this.#nowMs += 0.1),
+          wallTimeMs: () => 1_700_000_000_000,
+          log: (level, message) => void this.logged.push(`${level}: ${message}`),
+        })
+        return [self, host]
+      }),
+    )
+  }
+
+  host(index: number): JobHost {
+    const host = this.hosts.get(this.assignment.shards[index] as ShardId)
+    if (host === undefined) throw new Error('no such host')
+    return host
+  }
+
+  /** Runs what is scheduled, until nothing is for a while: readers of the fixture have every third time nothing to say. */
+  async settle(): Promise<void> {
+    for (let quiet = 0; quiet < 5; quiet += 1) {
+      await Promise.resolve()
+      for (let task = this.tasks.shift(); task !== undefined; task = this.tasks.shift()) {
+        quiet = 0
+        this.#runOne(task)
+      }
+      for (const host of this.hosts.values()) for (const peer of this.assignment.shards) host.onPeerDrain(peer)
+    }
+  }
+
+  #runOne(task: SliceTask): void {
+    try {
+      task.run()
+    } catch (thrown) {
+      task.failed(thrown)
+      return
+    }
+    if (this.cutOff(task)) task.stopped('ran for more than 250 ms')
+    else task.finish()
+  }
+
+  async started(attempt = 1): Promise<void> {
+    const answers = [0, 1].map(index =>
+      this.host(index).start({ job: 'counting', attempt, bundle, argsJson: '', assignment: this.assignment }),
+    )
+    await this.settle()
+    const [a, b] = await Promise.all(answers)
+    expect(a?.graphHash).toBe(b?.graphHash)
+    for (const index of [0, 1]) this.host(index).run('counting', attempt)
+  }
+}
+
+describe('the jobs of a shard', () => {
+  it('describe a job file, run an attempt over two shards to its end, and forget it when it is stopped', async () => {
+    const pair = new Pair(['a', 'b', 'a', 'c', 'a', 'd', 'e', 'b'])
+    const described = pair.host(0).describe(bundle, '')
+    await pair.settle()
+    expect((await described).name).toBe('counting')
+    await pair.started()
+    await pair.settle()
+    expect(pair.host(0).progress('counting', 1).status).toBe('completed')
+    expect(pair.host(1).progress('counting', 1).status).toBe('completed')
+    expect(Object.fromEntries([...pair.maps.entries('out')].map(([k, v]) => [k, (v as { n: number }).n]).sort())).toEqual({
+      a: 6,
+      b: 4,
+      c: 2,
+      d: 2,
+      e: 2,
+    })
+    pair.host(0).stop('counting', 1)
+    pair.host(0).stop('counting', 1)
+    expect(() => pair.host(0).progress('counting', 1)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
+  })
+
+  it('answer the same start alike, refuse an older attempt, and end an older one for a newer', async () => {
+    const pair = new Pair(['a'])
+    await pair.started(2)
+    const request = { job: 'counting', bundle, argsJson: '', assignment: pair.assignment }
+    expect(pair.host(0).start({ ...request, attempt: 2 })).toBe(pair.host(0).start({ ...request, attempt: 2 }))
+    await expect(pair.host(0).start({ ...request, attempt: 1 })).rejects.toMatchObject({ code: 'CONFLICT' })
+    const newer = pair.host(0).start({ ...request, attempt: 3 })
+    await pair.settle()
+    await newer
+    expect(() => pair.host(0).progress('counting', 2)).toThrow(NearstateError)
+    expect(pair.host(0).progress('counting', 3).status).toBe('ready')
+  })
+
+  it('fail when a shard that takes part is gone, and not when another is', async () => {
+    const pair = new Pair(['a'])
+    await pair.started()
+    pair.host(0).onPeerDown('stranger' as ShardId)
+    expect(pair.host(0).progress('counting', 1).status).toBe('running')
+    pair.host(0).onPeerDown('s1' as ShardId)
+    expect(pair.host(0).progress('counting', 1)).toMatchObject({
+      status: 'failed',
+      failure: { message: expect.stringContaining('shard s1 cannot be reached') as string },
+    })
+    expect(pair.logged).toContainEqual(expect.stringContaining('error: job failed: shard s1'))
+  })
+
+  it('drop the one row that loops, found by running its batch row by row', async () => {
+    const pair = new Pair(['a', 'b', 'loop', 'c'])
+    looped = 0
+    let seen = 0
+    pair.cutOff = task => {
+      const loops = task.label === 'counting/words' && looped > seen
+      seen = looped
+      return loops
+    }
+    await pair.started()
+    await pair.settle()
+    const progress = pair.host(0).progress('counting', 1)
+    expect(progress.status).toBe('completed')
+    expect(new Set(pair.maps.entries('out').keys())).toEqual(new Set(['a', 'b', 'c']))
+  })
+
+  it('fail a job whose stage is quarantined', async () => {
+    const pair = new Pair(['a'])
+    await pair.started()
+    const [task] = pair.tasks.splice(0)
+    task?.stopped('quarantined: it was stopped three times')
+    expect(pair.host(0).progress('counting', 1)).toMatchObject({
+      status: 'failed',
+      failure: { stage: 'words', message: expect.stringContaining('quarantined') as string },
+    })
+  })
+
+  it("tell the user's message, stack and line when user code throws", async () => {
+    const throwing = defineJob('counting', flow => {
+      flow.source('words', memorySource<string>()).map('strict', word => {
+        if (word === 'bad') throw new Error('no such word')
+        return word
+      })
+    })
+    const pair = new Pair(['a', 'bad'], throwing)
+    await pair.started()
+    await pair.settle()
+    expect(pair.host(0).progress('counting', 1).failure).toEqual({
+      message: 'Stage "strict" failed at memory-0, line 3: no such word',
+      stage: 'strict',
+      functionStack: 'stack of the source',
+    })
+  })
+
+  it('drop frames of attempts that do not run here, and bytes that are no frame', async () => {
+    const pair = new Pair(['a'])
+    pair.host(0).onExchange('s1' as ShardId, new Uint8Array(3))
+    expect(pair.logged).toEqual(['warn: dropped bytes of a peer that are no frame'])
+    const frame = new Uint8Array(26)
+    pair.host(0).onExchange('s1' as ShardId, frame)
+    expect(pair.logged).toHaveLength(1)
+  })
+
+  const bad: readonly (readonly [string, unknown, string, RegExp])[] = [
+    ['a default export that is no job', { some: 'object' }, '', /default export is no job/],
+    ['arguments that are not JSON', counting, '{', /not JSON/],
+    [
+      'a build that throws',
+      defineJob('j', () => {
+        throw new Error('oops')
+      }) satisfies Job<undefined>,
+      '',
+      /Cannot build job "j": oops/,
+    ],
+    ['a build that is wrong', defineJob('j', flow => void flow.map('__x', Key)), '', /belong to the system/],
+  ]
+  for (const [what, exported, args, message] of bad) {
+    it(`refuse ${what}`, async () => {
+      const pair = new Pair([], exported)
+      const described = pair.host(0).describe(bundle, args)
+      const outcome = expect(described).rejects.toThrow(message)
+      await pair.settle()
+      await outcome
+    })
+  }
+})
