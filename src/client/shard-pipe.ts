@@ -169,7 +169,8 @@ export class ShardPipe {
     this.#queued.push(operation)
     if (!this.#flushPending) {
       this.#flushPending = true
-      queueMicrotask(this.#flushTurn)
+      // Amid promise continuations a tick comes after all of them, a microtask in their midst.
+      process.nextTick(this.#flushTurn)
     }
   }
 
