@@ -36,7 +36,11 @@ beforeAll(() => {
     mkdirSync(folderOf(page), { recursive: true })
     for (const [file, text] of files) writeFileSync(join(folderOf(page), file), `${text}\nexport {}\n`)
   }
-  const options = { extends: '../../tsconfig.json', compilerOptions: { noUnusedLocals: false, noUnusedParameters: false }, include: ['**/*.ts'] }
+  const options = {
+    extends: '../../tsconfig.json',
+    compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
+    include: ['**/*.ts'],
+  }
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(options))
 })
 
@@ -107,7 +111,9 @@ describe('reference pages', () => {
     const scraped = await metrics.scrape()
     metrics.close()
     const real = new Set([...scraped.matchAll(/^# TYPE (nearstate_\w+)/gm)].map(([, name]) => name))
-    const documented = new Set([...(textOf.get('docs/reference/metrics.md') ?? '').matchAll(/^\| `(nearstate_\w+)/gm)].map(([, name]) => name))
+    const documented = new Set(
+      [...(textOf.get('docs/reference/metrics.md') ?? '').matchAll(/^\| `(nearstate_\w+)/gm)].map(([, name]) => name),
+    )
     expect([...documented].sort()).toEqual([...real].sort())
   })
 })
