@@ -1,5 +1,5 @@
 /** Windows and timers against lists, whatever the order of arrival, the shards, and the units that are cut off. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '../../src/base/random.ts'
 import { count, countDistinct, defineJob, defineKey, defineTupleKey, max, row, sum, tumbling } from '../../src/entry/stream.ts'

@@ -134,11 +134,11 @@ export class JobHost {
   }
 
   close(): void {
-    for (const [job, { attempt }] of [...this.#jobs]) this.stop(job, attempt)
+    for (const [job, { attempt }] of this.#jobs) this.stop(job, attempt)
   }
 
   #forPeer(peer: ShardId, act: (attempt: JobAttempt, shard: number) => void): void {
-    for (const { running } of [...this.#jobs.values()]) {
+    for (const { running } of this.#jobs.values()) {
       const shard = running?.assignment.shards.indexOf(peer) ?? -1
       if (running !== undefined && shard >= 0) act(running, shard)
     }

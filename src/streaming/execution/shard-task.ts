@@ -22,13 +22,14 @@ import type { StageNode } from '../graph/stage-spec.ts'
 import { Batch } from '../operators/batch.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
-import { type Due, hasDue, type Operator } from '../operators/operator.ts'
+import { hasDue, type Operator } from '../operators/operator.ts'
 import { originOf } from '../operators/origin.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
 import type { LocalMap } from '../ports.ts'
 import type { SourceBatch, SplitReader } from '../source.ts'
-import { type Mark, noWatermark, WatermarkMerge } from '../time/watermarks.ts'
+import type { DueHead, EdgeHead, SourceHead, Work } from './heads.ts'
+import { Marks } from './marks.ts'
 import { type Plan, planOf } from './plan.ts'
 import { stageProgress } from './progress.ts'
 import { type Reading, SplitQueue } from './split-queue.ts'
@@ -73,32 +74,6 @@ export type TaskState =
   | { readonly kind: 'failed'; readonly failure: TaskFailure }
   | { readonly kind: 'closed' }
 
-interface SourceHead {
-  readonly kind: 'source'
-  readonly operator: SourceOperator
-  readonly splits: SplitQueue
-  readonly firstSplit: number
-  readonly size: UnitSize
-}
-
-interface EdgeHead {
-  readonly kind: 'edge'
-  readonly edge: Edge
-  readonly operator: Operator
-  readonly size: UnitSize
-}
-
-interface DueHead {
-  readonly kind: 'due'
-  readonly operator: Operator & Due
-  readonly size: UnitSize
-}
-
-type Work =
-  | { readonly head: SourceHead; readonly reading: Reading; readonly rows: number }
-  | { readonly head: EdgeHead; readonly sender: number; readonly batch: Batch; readonly from: number; readonly rows: number }
-  | { readonly head: DueHead; readonly rows: number }
-
 /** Partial frames wait for company at most so long while there is other work. */
 const flushEveryMs = 2
 
@@ -111,9 +86,7 @@ export class ShardTask {
   readonly #sources: SourceHead[] = []
   readonly #edgeHeads: EdgeHead[] = []
   readonly #dueHeads = new Map<number, DueHead>()
-  /** Per stage: the watermark behind it, and the merge of its inputs where it has several. */
-  readonly #marks: Mark[]
-  readonly #merges: readonly (WatermarkMerge | undefined)[]
+  readonly #marks: Marks
   readonly #closedLinks = new Set<number>()
   readonly #slice = new Batch()
   #state: TaskState = { kind: 'ready' }
@@ -134,11 +107,11 @@ export class ShardTask {
     this.#plan = planOf(built, assignment, self, maps, { ...defaultExchangeLimits, ...options.limits })
     this.#unit = this.#plan.unit
     this.#writer = new FrameWriter(job, attempt, codec)
-    this.#marks = this.#nodes.map(() => ({ watermark: noWatermark, idle: false }))
-    this.#merges = this.#nodes.map(({ inputs }) => (inputs.length > 1 ? new WatermarkMerge(inputs.length) : undefined))
     for (const node of this.#nodes) this.#addHead(node)
     // What is furthest down the graph goes first: it makes room.
     this.#edgeHeads.reverse()
+    const sourceMarks = new Map(this.#sources.map(({ operator, splits }) => [operator.stage, splits.mark]))
+    this.#marks = new Marks(this.#nodes, this.#plan.operators, sourceMarks)
   }
 
   get state(): TaskState {
@@ -298,7 +271,7 @@ export class ShardTask {
 
   stages(): readonly StageProgress[] {
     const { operators, unit } = this.#plan
-    return stageProgress(this.#nodes, operators, unit.counters, this.#marks, stage => {
+    return stageProgress(this.#nodes, operators, unit.counters, this.#marks.behind, stage => {
       const source = this.#sources.find(({ operator }) => operator.stage === stage)
       return source === undefined ? 1 : source.splits.tasks
     })
@@ -342,7 +315,7 @@ export class ShardTask {
       this.#edgesFirst = !this.#edgesFirst
       const first = this.#edgesFirst ? this.#nextFrame() : this.#nextRecords()
       const work = first ?? (this.#edgesFirst ? this.#nextRecords() : this.#nextFrame())
-      if (work !== undefined || !this.#sourceMarksMoved()) return work
+      if (work !== undefined || !this.#marks.haveNews) return work
     }
   }
 
@@ -399,57 +372,18 @@ export class ShardTask {
     return isAnyFull(this.#plan.reach[stage] as readonly Edge[])
   }
 
-  #sourceMarksMoved(): boolean {
-    return this.#sources.some(({ operator, splits }) => {
-      const mark = this.#marks[operator.stage] as Mark
-      return mark.watermark !== splits.mark.watermark || mark.idle !== splits.mark.idle
-    })
-  }
-
-  /** Carries watermarks through the graph; where one makes work due it waits, and the first such work that can run is the answer. */
+  /** Carries watermarks on; where one makes work due it waits, and the first such work that can run is the answer. */
   #propagate(): Work | undefined {
     let due: Work | undefined
-    for (const { index, inputs, spec } of this.#nodes) {
-      const mark = this.#marks[index] as Mark
-      const operator = this.#plan.operators[index] as Operator
-      if (spec.kind === 'source') {
-        copyMark((this.#sources.find(source => source.operator === operator) as SourceHead).splits.mark, mark)
-        continue
-      }
-      const input = spec.kind === 'deadLetters' ? this.#markOfAll(index) : this.#inputMark(index, inputs)
-      if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) {
-        operator.edge.setSent(input.watermark, input.idle)
-        copyMark(operator.edge.received, mark)
-        continue
-      }
-      const head = this.#dueHeads.get(index)
-      if (head !== undefined) {
-        head.operator.advanceTo(input.watermark)
-        if (head.operator.prepareFire(head.size.rows)) {
-          if (due === undefined && !this.#isBlocked(index)) due = { head, rows: head.size.rows }
-          mark.idle = false
-          continue
-        }
-      }
-      copyMark(input, mark)
-    }
+    this.#marks.propagate((stage, watermark) => {
+      const head = this.#dueHeads.get(stage)
+      if (head === undefined) return false
+      head.operator.advanceTo(watermark)
+      if (!head.operator.prepareFire(head.size.rows)) return false
+      if (due === undefined && !this.#isBlocked(stage)) due = { head, rows: head.size.rows }
+      return true
+    })
     return due
-  }
-
-  #inputMark(stage: number, inputs: readonly number[]): Mark {
-    const merge = this.#merges[stage]
-    if (merge === undefined) return this.#marks[inputs[0] as number] as Mark
-    for (let i = 0; i < inputs.length; i += 1) {
-      const input = this.#marks[inputs[i] as number] as Mark
-      merge.set(i, input.watermark, input.idle)
-    }
-    return merge
-  }
-
-  /** Any stage may still give a dead letter as long as one has not ended. */
-  #markOfAll(except: number): Mark {
-    const ended = this.#marks.every((mark, stage) => stage === except || mark.watermark === Number.POSITIVE_INFINITY)
-    return { watermark: ended ? Number.POSITIVE_INFINITY : noWatermark, idle: false }
   }
 
   #executeWork(): void {
@@ -522,8 +456,7 @@ export class ShardTask {
 
   #checkCompleted(): void {
     if (this.#state.kind !== 'running') return
-    const ended = this.#marks.every(mark => mark.watermark === Number.POSITIVE_INFINITY)
-    if (ended && this.#plan.edges.every(edge => edge.isSettled)) {
+    if (this.#marks.haveEnded && this.#plan.edges.every(edge => edge.isSettled)) {
       this.#closeSources()
       this.#state = { kind: 'completed' }
     }
@@ -553,9 +486,4 @@ export class ShardTask {
 function isAnyFull(edges: readonly Edge[]): boolean {
   for (let i = 0; i < edges.length; i += 1) if ((edges[i] as Edge).isFull) return true
   return false
-}
-
-function copyMark(from: Mark, to: Mark): void {
-  to.watermark = from.watermark
-  to.idle = from.idle
 }

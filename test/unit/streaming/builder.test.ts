@@ -30,6 +30,9 @@ interface Untyped {
   [method: string]: (...args: unknown[]) => Untyped
 }
 
+const timeless = (flow: Untyped): Untyped | undefined => flow['source']?.('s', memorySource())['keyBy']?.('k', Customer, () => 'x')
+const stamped = (flow: Untyped): Untyped | undefined => flow['source']?.('s', memorySource())['eventTime']?.(() => 0)
+
 describe('building a job', () => {
   it('gives a graph that is plain data and the same every time', () => {
     const job = defineJob('orders', { onError: 'skip' }, flow => {
@@ -137,10 +140,7 @@ describe('building a job', () => {
     ['a system map', f => f['map']?.('__bundles', Customer), /belong to the system/],
     [
       'a window without event time',
-      f =>
-        f['source']?.('s', memorySource())
-          ['keyBy']?.('k', Customer, () => 'x')
-          ['window']?.('w', tumbling('1s'), { n: count() }),
+      f => timeless(f)?.['window']?.('w', tumbling('1s'), { n: count() }),
       /stage "w": a window needs event time/,
     ],
     ['a window of nothing', (_f, k) => k['window']?.('w', tumbling('1s'), {}), /stage "w": at least one aggregate/],
@@ -168,14 +168,7 @@ describe('building a job', () => {
       f => f['source']?.('s', memorySource())['eventTime']?.(() => 0, { idleAfter: '5 parsecs' }),
       /idleAfter of stage "s" "5 parsecs"/,
     ],
-    [
-      'event time twice',
-      f =>
-        f['source']?.('s', memorySource())
-          ['eventTime']?.(() => 0)
-          ['eventTime']?.(() => 0),
-      /event time is set already/,
-    ],
+    ['event time twice', f => stamped(f)?.['eventTime']?.(() => 0), /event time is set already/],
     ['no source', f => f['source']?.('s', {}), /stage "s": a source is wanted/],
   ]
   for (const [what, mistake, message] of refusals) {
@@ -204,7 +197,7 @@ describe('building a job', () => {
   it('refuses bad definitions', () => {
     const nothing = (): void => undefined
     expect(() => defineJob('no spaces please', nothing)).toThrow(/Cannot define job/)
-    expect(() => defineJob('j', async () => undefined)).toThrow(/asynchronous/)
+    expect(() => defineJob('j', (async () => undefined) as unknown as () => void)).toThrow(/asynchronous/)
     expect(() => defineJob('j', { onErr: 1 } as object, nothing)).toThrow(/no option "onErr"/)
     expect(() => defineJob('j', { onError: 'ignore' } as object, nothing)).toThrow(/"fail", "skip" or "deadLetter"/)
     expect(() => buildJob(defineJob('j', nothing), undefined)).toThrow(/has no stages/)
