@@ -83,7 +83,7 @@ function describeCommand(command: Command, parents: readonly string[]): readonly
   const path = [...parents, command.name()]
   const words = command.registeredArguments.map(argument => (argument.required ? `<${argument.name()}>` : `[${argument.name()}]`))
   const lines = [`${'#'.repeat(parents.length === 0 ? 2 : 3)} ${path.join(' ')}`, '']
-  if (command.description() !== '') lines.push(`${sentence(command.description())}`, '')
+  if (command.description() !== '') lines.push(sentence(command.description()), '')
   const runsItself = command.commands.length === 0 || path.join(' ') === 'partitions'
   if (runsItself) lines.push('```', ['nearstate', ...path, ...words].join(' '), '```', '')
   if (path.join(' ') === 'start') {

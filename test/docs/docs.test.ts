@@ -63,14 +63,42 @@ describe('programs', () => {
   })
   afterAll(() => cluster.stop())
 
-  it.for(runnable)('of %s run', async page => {
-    const program = codeOf.get(page)?.program ?? ''
-    const file = join(folderOf(page), 'program.ts')
-    writeFileSync(file, program.replaceAll(documentedEndpoint, cluster.endpoints[0] ?? ''))
-    // Relative paths in a page are those of its own folder.
-    await run(process.execPath, ['--conditions=nearstate-source', file], { cwd: folderOf(page), env: environment() })
-  })
+  it.for(runnable)(
+    'of %s run',
+    async page => {
+      const program = codeOf.get(page)?.program ?? ''
+      const file = join(folderOf(page), 'program.ts')
+      writeFileSync(file, program.replaceAll(documentedEndpoint, cluster.endpoints[0] ?? ''))
+      // Relative paths in a page are those of its own folder.
+      await run(process.execPath, ['--conditions=nearstate-source', file], { cwd: folderOf(page), env: environment() })
+    },
+    60_000,
+  )
+
+  it("of the README's tour run when pasted", async () => {
+    const tour = /^## Five minutes$(.*?)^## /ms.exec(textOf.get('README.md') ?? '')?.[1] ?? ''
+    const commands = [...tour.matchAll(/^```sh\n(.*?)^```/gms)].map(([, block]) => block ?? '').filter(block => !/ -- dev$/m.test(block))
+    const env = { ...environment(), NODE: process.execPath, NEARSTATE_ENDPOINT: cluster.endpoints[0], FOLDER: folder }
+    const { stdout } = await run('bash', ['-c', shellPrelude + commands.join('')], { cwd: root, env })
+    expect(stdout).toContain('points after invoke: 15')
+    expect(stdout).toContain('{"key":"17850","spend":19.75,"orders":2}')
+    expect(stdout).toContain('orders.csv:6:orders')
+  }, 60_000)
 })
+
+/** `npm run -s <script> --` by the Node that runs this test, and clients that find this test's cluster. */
+const shellPrelude = `
+set -e
+npm() {
+  local script="$3"
+  shift 4
+  case "$script" in
+    nearstate) "$NODE" src/cli/main.ts "$@" ;;
+    example) sed "s/localhost:7400/$NEARSTATE_ENDPOINT/" "$1" > "$FOLDER/example.ts" && "$NODE" --conditions=nearstate-source "$FOLDER/example.ts" ;;
+    *) echo "the tour runs npm script $script, which this test does not know" >&2; return 1 ;;
+  esac
+}
+`
 
 describe('links', () => {
   it.for(pages)('of %s lead somewhere', page => {
