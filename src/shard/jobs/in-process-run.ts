@@ -197,6 +197,8 @@ class InProcessRun {
   #unit(task: ShardTask): boolean {
     const { random, cutOffChance = 0 } = this.#options
     const prepared = task.prepare(this.#nowMs, 1_700_000_000_000)
+    // A shell may flush between choosing a unit and running it.
+    if (random !== undefined && random.next() < 0.5) task.flush(this.#nowMs, !prepared)
     if (prepared) this.#execute(task, random !== undefined && task.unitRows > 1 && random.next() < cutOffChance)
     task.flush(this.#nowMs, !prepared || (random !== undefined && random.next() < 0.2))
     return prepared
