@@ -184,7 +184,7 @@ export const emptyBatch = (): OperationBatch => ({
 /** Collects operations into growing columns. `take` hands them over and begins anew. */
 export class OperationBuilder {
   #batch = emptyBatch()
-  #keys: Buffer = Buffer.allocUnsafeSlow(1024)
+  #keys: Buffer = noBytes
   #keysEnd = 0
   #values: Buffer = noBytes
   #valuesEnd = 0
@@ -249,8 +249,8 @@ export class OperationBuilder {
     if (this.#sameSlot && batch.mapSlots.length > 1) batch.mapSlots.length = 1
     if (this.#valuesEnd === 0) batch.valueLengths = []
     // The next batch is probably like this one.
-    this.#keys = this.#keysEnd === 0 ? this.#keys : Buffer.allocUnsafeSlow(Math.max(64, this.#keysEnd))
-    this.#values = this.#valuesEnd === 0 ? noBytes : Buffer.allocUnsafeSlow(Math.max(64, this.#valuesEnd))
+    this.#keys = this.#keysEnd === 0 ? this.#keys : freshBytes(this.#keysEnd)
+    this.#values = this.#valuesEnd === 0 ? noBytes : freshBytes(this.#valuesEnd)
     this.#keysEnd = 0
     this.#valuesEnd = 0
     this.#sameKind = true
@@ -260,9 +260,12 @@ export class OperationBuilder {
   }
 }
 
+/** Uninitialized. Short ones come from Node's pool: memory of their own would cost more than what they hold. */
+export const freshBytes = (length: number): Buffer => Buffer.allocUnsafe(Math.max(256, length))
+
 export function withRoom(buffer: Buffer, used: number, more: number): Buffer {
   if (used + more <= buffer.length) return buffer
-  const larger = Buffer.allocUnsafeSlow(Math.max(1024, used + more, 2 * buffer.length))
+  const larger = freshBytes(Math.max(used + more, 2 * buffer.length))
   if (used > 0) larger.set(buffer.subarray(0, used))
   return larger
 }
