@@ -2,7 +2,8 @@
  * The job's dead letters: rows that could not be processed, in a map of their own that is routed and written like any sink.
  *
  * Key: `<origin>:<line>:<stage>`, so a run of the same input writes the same entries; rows that come from no event (windows,
- * timers) are named by their content. Value: { stage, origin, line, reason, row | raw, at }.
+ * timers) are named by their content. Value: { stage, origin, line, reason, row | raw, at }: the row as the failing stage got it,
+ * or, when it was cut off, as it was where its chain of stages began (a source's record, a row behind keyBy).
  */
 import type { Edge } from '../exchange/edge.ts'
 import type { Router } from '../exchange/router.ts'

@@ -1,0 +1,84 @@
+/** User code of jobs that misbehaves on a real cluster: what it does to the row, the job, and everybody else. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { connect } from '../../src/client/connect.ts'
+import type { Grid } from '../../src/client/grid.ts'
+import { defineKey } from '../../src/keys/key-space.ts'
+import { type RunningCluster, startCluster } from '../../src/node/embed.ts'
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
+
+const job = (name: string, onError: string): string => `
+import { count, defineJob, defineKey, generator } from 'nearstate/stream'
+const Id = defineKey('id', 'int64')
+function strict(row: { n: number }): { n: number } {
+  if (row.n === 1234) for (;;) { /* for ever */ }
+  if (row.n === 500) throw new Error('five hundred')
+  return row
+}
+export default defineJob('${name}', { onError: '${onError}' }, flow => {
+  flow
+    .source('numbers', generator({ events: n => ({ n }), count: 4000, splits: 2 }))
+    .keyBy('by id', Id, row => row.n % 50)
+    .map('strict', strict)
+    .aggregate('counts', { n: count() })
+    .sink('to counts', flow.map('${name}-counts', Id))
+})
+`
+
+describe('the user code of a job', () => {
+  let cluster: RunningCluster
+  let grid: Grid
+  let folder: string
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'nearstate-'))
+    cluster = await startCluster({ nodes: 2, shards: 2 })
+    grid = await connect({ endpoints: cluster.endpoints, requestTimeout: '20s' })
+  })
+
+  afterAll(async () => {
+    await grid?.close()
+    await cluster?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const submit = async (name: string, onError: string): Promise<{ status: string; failure?: string | undefined }> => {
+    const path = join(folder, `${name}.ts`)
+    writeFileSync(path, job(name, onError))
+    await grid.jobs.submit(path)
+    return vi.waitFor(
+      async () => {
+        const shown = await grid.jobs.get(name).status()
+        expect(['completed', 'failed']).toContain(shown.status)
+        return shown
+      },
+      { timeout: 30_000, interval: 100 },
+    )
+  }
+
+  it('loses only the row that throws and the row that never returns, when the job goes on after errors', async () => {
+    expect((await submit('goes-on', 'deadLetter')).status).toBe('completed')
+    const counts = new Map<unknown, number>()
+    for await (const [key, value] of grid.map('goes-on-counts', defineKey('id', 'int64')).scan())
+      counts.set(key, (value as { n: number }).n)
+    expect(counts.size).toBe(50)
+    for (const [key, n] of counts) expect(n).toBe(key === 500 % 50 || key === 1234 % 50 ? 79 : 80)
+    const letters: unknown[] = []
+    for await (const [, value] of grid.map('goes-on.dead-letters').scan()) letters.push(value)
+    expect(letters).toHaveLength(2)
+    expect(letters).toContainEqual(expect.objectContaining({ stage: 'strict', line: 501, reason: 'five hundred', row: { n: 500 } }))
+    expect(letters).toContainEqual(expect.objectContaining({ stage: 'strict', line: 1235 }))
+  })
+
+  it('fails the job by its name and line when it may not go on, and the grid serves on', async () => {
+    const { status, failure } = await submit('gives-up', 'fail')
+    expect(status).toBe('failed')
+    expect(failure).toMatch(/Stage "strict" failed.*(five hundred|userCodeTimeLimit)/)
+    const map = grid.map('still-here')
+    await map.set('a', 1)
+    expect(await map.get('a')).toBe(1)
+  })
+})
