@@ -32,7 +32,10 @@ function cloneObject(value: object, depth: number): object {
   const copy: Record<string, unknown> = {}
   for (const key of Object.keys(value)) {
     const item = (value as Readonly<Record<string, unknown>>)[key]
-    copy[key] = isScalar(item) ? item : cloneState(item, depth + 1)
+    const copied = isScalar(item) ? item : cloneState(item, depth + 1)
+    // A field of that name cannot be assigned, and must not become the prototype.
+    if (key === '__proto__') Object.defineProperty(copy, key, { value: copied, writable: true, enumerable: true, configurable: true })
+    else copy[key] = copied
   }
   return prototype === Object.prototype ? copy : (Object.setPrototypeOf(copy, prototype as object | null) as object)
 }
