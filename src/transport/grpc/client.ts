@@ -21,6 +21,7 @@ import {
   type Serializers,
 } from './definition.ts'
 import { errorOfStatus } from './status.ts'
+import { streamWindowBytes } from './windows.ts'
 
 export interface GrpcClientOptions<D extends Definition> {
   readonly messageMaxBytes?: number
@@ -57,7 +58,7 @@ export function createGrpcClient<D extends Definition>(definition: D, address: s
   const client = new Client(address, credentials.createInsecure(), {
     'grpc.max_receive_message_length': messageMaxBytes,
     'grpc.max_send_message_length': messageMaxBytes,
-    'grpc-node.flow_control_window': 2 * 1024 * 1024,
+    'grpc-node.flow_control_window': streamWindowBytes,
     'grpc.keepalive_time_ms': 20_000,
     'grpc.keepalive_timeout_ms': 20_000,
     'grpc.initial_reconnect_backoff_ms': 50,

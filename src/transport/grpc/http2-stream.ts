@@ -13,6 +13,7 @@ import { messageOf, NearstateError } from '../../base/errors.ts'
 import { messageMaxBytesDefault } from '../../wire/limits.ts'
 import { FrameReader, framed } from './frames.ts'
 import { errorOfStatus } from './status.ts'
+import { connectionWindowBytes, frameMaxBytes, streamWindowBytes } from './windows.ts'
 
 export interface ByteStreamListener {
   /** The server has taken the stream. */
@@ -34,10 +35,6 @@ export interface ByteStream {
 const connectTimeoutMs = 5_000
 const pingEveryMs = 20_000
 const unsentHighWaterBytes = 1024 * 1024
-// Room for answers under way, so that a round trip never waits for a window.
-const streamWindowBytes = 4 * 1024 * 1024
-const connectionWindowBytes = 8 * 1024 * 1024
-const frameMaxBytes = 256 * 1024
 
 export class Http2Connection {
   readonly #address: string
