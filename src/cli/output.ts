@@ -3,6 +3,12 @@ import { styleText } from 'node:util'
 import Table from 'cli-table3'
 import { messageOf, NearstateError } from '../base/errors.ts'
 
+// Who reads may leave early (`| head`): what is left to say then is for nobody.
+process.stdout.on('error', (failure: NodeJS.ErrnoException) => {
+  if (failure.code !== 'EPIPE') throw failure
+  process.exit()
+})
+
 export const isTerminal = (): boolean => process.stdout.isTTY
 
 export function printJson(value: unknown): void {

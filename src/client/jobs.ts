@@ -27,7 +27,11 @@ export interface JobStatus {
   readonly guarantee: string
   readonly submittedAt: number
   readonly restarts: number
+  readonly endedAt?: number
+  /** Why it failed; with the stage and the user code's stack, where that is known. */
   readonly failure?: string
+  readonly failedStage?: string
+  readonly failureStack?: string
   readonly checkpoint: { readonly id: number; readonly at: number; readonly durationMs: number; readonly bytes: number } | null
   readonly stages: readonly StageStatus[]
 }

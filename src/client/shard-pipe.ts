@@ -8,12 +8,13 @@
  * 2. At most `inFlightMax` operations are unanswered; up to `waitingMax` more wait in order; above that a call is refused.
  */
 import { NearstateError } from '../base/errors.ts'
-import type { PipeStream } from '../transport/pipe-stream.ts'
+import type { PipeStream, PipeStreamListener } from '../transport/pipe-stream.ts'
 import { ChunkAssembler, chunksOf } from '../wire/chunks.ts'
 import { type MapDeclaration, type OperationBatch, type ResultBatch, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
 import { batchOperationsMax, batchTargetBytes, chunkMaxBytes, wireVersion } from '../wire/limits.ts'
 import { emptyBatch, emptyOptions, OperationBuilder } from '../wire/operations.ts'
-import { errorOf, ResultReader } from '../wire/results.ts'
+import { errorOf, type ResultReader } from '../wire/results.ts'
+import { type AnswerTaker, Answers } from './answers.ts'
 import type { MapRoute, Operation } from './operation.ts'
 
 export interface PipeOwner {
@@ -32,7 +33,11 @@ export interface PipeLimits {
   readonly valueMaxBytes: number
 }
 
-export class ShardPipe {
+/** What is under way is kept apart in up to so many batches, none of them smaller than that for its own sake. */
+const wavesMax = Number(process.env['NS_W'] ?? 4)
+const portionMin = Number(process.env['NS_P'] ?? 32)
+
+export class ShardPipe implements AnswerTaker, PipeStreamListener {
   readonly address: string
   readonly #gateway: boolean
   readonly #owner: PipeOwner
@@ -40,6 +45,7 @@ export class ShardPipe {
   readonly #stream: PipeStream
   readonly #builder = new OperationBuilder()
   readonly #assembler: ChunkAssembler
+  readonly #answers: Answers = new Answers(this)
   readonly #slots = new Map<MapRoute, number>()
   readonly #inFlight = new Map<number, Operation>()
   #queued: Operation[] = []
@@ -133,14 +139,11 @@ export class ShardPipe {
   }
 
   onResults(batch: ResultBatch): void {
-    try {
-      this.#accept(batch)
-    } catch (thrown) {
-      this.close(thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', String(thrown), { cause: thrown }))
-    }
+    if (this.#state !== 'down') this.#answers.push(batch)
   }
 
   onDown(error: NearstateError): void {
+    this.#answers.drain()
     this.#down(error)
   }
 
@@ -249,37 +252,46 @@ export class ShardPipe {
     if (!this.#stream.write(batch)) this.#state = 'full'
   }
 
-  #accept(batch: ResultBatch): void {
-    if (batch.chunk !== undefined) {
-      this.#assembler.accept(batch.chunk)
-      return
+  onChunk({ chunk }: ResultBatch): void {
+    if (chunk !== undefined) this.#assembler.accept(chunk)
+  }
+
+  onAnswer(reader: ResultReader, index: number): void {
+    const { values, valueBounds } = reader
+    const id = reader.idAt(index)
+    const detail = reader.detailAt(index)
+    const chunked = detail?.chunked === true ? this.#assembler.take(id) : undefined
+    const operation = this.#inFlight.get(id)
+    // Its deadline has passed or its caller has left.
+    if (operation === undefined) return
+    this.#inFlight.delete(id)
+    this.#inFlightBytes -= bytesOf(operation)
+    if (operation.settled) return
+    const status = reader.statusAt(index)
+    if (status === ResultStatus.OK || status === ResultStatus.ABSENT) {
+      const bytes = chunked ?? values
+      const start = chunked === undefined ? (valueBounds[index] as number) : 0
+      const end = chunked === undefined ? (valueBounds[index + 1] as number) : chunked.length
+      operation.succeed(status === ResultStatus.ABSENT, bytes, start, end, detail)
+    } else if (status === ResultStatus.NOT_OWNER) {
+      operation.sent = false
+      this.#owner.onNotOwner(operation, reader.batch.tableVersion)
+    } else {
+      operation.fail(errorOf(detail))
     }
-    const reader = new ResultReader(batch)
-    const { values, valueBounds, count } = reader
-    for (let i = 0; i < count; i += 1) {
-      const id = reader.idAt(i)
-      const detail = reader.detailAt(i)
-      const chunked = detail?.chunked === true ? this.#assembler.take(id) : undefined
-      const operation = this.#inFlight.get(id)
-      // Its deadline has passed or its caller has left.
-      if (operation === undefined) continue
-      this.#inFlight.delete(id)
-      this.#inFlightBytes -= bytesOf(operation)
-      if (operation.settled) continue
-      const status = reader.statusAt(i)
-      if (status === ResultStatus.OK || status === ResultStatus.ABSENT) {
-        const bytes = chunked ?? values
-        const start = chunked === undefined ? (valueBounds[i] as number) : 0
-        const end = chunked === undefined ? (valueBounds[i + 1] as number) : chunked.length
-        operation.succeed(status === ResultStatus.ABSENT, bytes, start, end, detail)
-      } else if (status === ResultStatus.NOT_OWNER) {
-        operation.sent = false
-        this.#owner.onNotOwner(operation, batch.tableVersion)
-      } else {
-        operation.fail(errorOf(detail))
-      }
-    }
+  }
+
+  portion(): number {
+    return Math.max(portionMin, Math.ceil((this.#inFlight.size + this.#queued.length) / wavesMax))
+  }
+
+  onPortion(): void {
     if (this.#waiting.length > 0) this.#admitWaiting()
+  }
+
+  onBroken(thrown: unknown): void {
+    this.#answers.clear()
+    this.close(thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', String(thrown), { cause: thrown }))
   }
 
   #admitWaiting(): void {
@@ -307,6 +319,7 @@ export class ShardPipe {
     this.#queued = []
     this.#waiting = []
     this.#assembler.clear()
+    this.#answers.clear()
     this.#owner.onPipeDown(this, operations, error)
   }
 }
