@@ -63,17 +63,13 @@ describe('programs', () => {
   })
   afterAll(() => cluster.stop())
 
-  it.for(runnable)(
-    'of %s run',
-    async page => {
-      const program = codeOf.get(page)?.program ?? ''
-      const file = join(folderOf(page), 'program.ts')
-      writeFileSync(file, program.replaceAll(documentedEndpoint, cluster.endpoints[0] ?? ''))
-      // Relative paths in a page are those of its own folder.
-      await run(process.execPath, ['--conditions=nearstate-source', file], { cwd: folderOf(page), env: environment() })
-    },
-    60_000,
-  )
+  it.for(runnable)('of %s run', { timeout: 60_000 }, async page => {
+    const program = codeOf.get(page)?.program ?? ''
+    const file = join(folderOf(page), 'program.ts')
+    writeFileSync(file, program.replaceAll(documentedEndpoint, cluster.endpoints[0] ?? ''))
+    // Relative paths in a page are those of its own folder.
+    await run(process.execPath, ['--conditions=nearstate-source', file], { cwd: folderOf(page), env: environment() })
+  })
 
   it("of the README's tour run when pasted", async () => {
     const tour = /^## Five minutes$(.*?)^## /ms.exec(textOf.get('README.md') ?? '')?.[1] ?? ''
