@@ -34,8 +34,8 @@ export interface PipeLimits {
 }
 
 /** What is under way is kept apart in up to so many batches, none of them smaller than that for its own sake. */
-const wavesMax = Number(process.env['NS_W'] ?? 4)
-const portionMin = Number(process.env['NS_P'] ?? 32)
+const wavesMax = 4
+const portionMin = 32
 
 export class ShardPipe implements AnswerTaker, PipeStreamListener {
   readonly address: string
