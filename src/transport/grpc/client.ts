@@ -9,6 +9,7 @@ import {
   type MethodDefinition,
   type ServiceError,
 } from '@grpc/grpc-js'
+import { isAborted } from '../../base/abort.ts'
 import { NearstateError } from '../../base/errors.ts'
 import { messageMaxBytesDefault } from '../../wire/limits.ts'
 import {
@@ -140,7 +141,5 @@ async function* serverStream(
 const duplex = (client: Client, method: MethodDefinition<unknown, unknown>): ClientDuplex<unknown, unknown> =>
   client.makeBidiStreamRequest(method.path, method.requestSerialize, method.responseDeserialize)
 
-// A function, since the compiler takes `aborted` for a constant.
-const isAborted = (signal: AbortSignal): boolean => signal.aborted
 const cancelled = (what: string, signal: AbortSignal): NearstateError =>
   new NearstateError('CANCELLED', `${what} was aborted`, { cause: signal.reason })
