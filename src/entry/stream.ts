@@ -7,7 +7,7 @@ export type { Aggregate, Aggregates, ResultOf } from '../streaming/graph/aggrega
 export { defineJob } from '../streaming/graph/job.ts'
 export type { Job, JobOptions } from '../streaming/graph/job.ts'
 export type { OnError } from '../streaming/graph/job-graph.ts'
-export type { Schema } from '../streaming/graph/schema.ts'
+export type { Schema } from '../base/schema.ts'
 export { files, generator } from '../streaming/graph/source-descriptors.ts'
 export type { FilesOptions, GeneratorOptions, Source, TextRow } from '../streaming/graph/source-descriptors.ts'
 export { row } from '../streaming/graph/stage-types.ts'

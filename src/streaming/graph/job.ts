@@ -3,11 +3,12 @@
  *
  * The same bundle and arguments are built on every shard; the graphs' hashes must agree, so a build depends on nothing else.
  */
-import { invalidArgument, NearstateError } from '../../base/errors.ts'
+import { invalidArgument, messageOf, NearstateError } from '../../base/errors.ts'
 import { FlowBuilder } from './flow-builder.ts'
 import type { JobGraph, OnError } from './job-graph.ts'
 import { refuseAsync } from './refuse-async.ts'
-import { checkValue, isSchema, type Schema } from './schema.ts'
+import { isSchema, type Schema } from '../../base/schema.ts'
+import { checkValue } from './broken-row.ts'
 import { describeStage, type StageNode } from './stage-spec.ts'
 import type { Flow } from './stage-types.ts'
 
@@ -99,12 +100,6 @@ function checkedArguments(job: Job<unknown>, args: unknown): unknown {
   try {
     return checkValue(job.options.args, args)
   } catch (cause) {
-    throw new NearstateError(
-      'INVALID_ARGUMENT',
-      `Cannot build job "${job.name}": arguments: ${cause instanceof Error ? cause.message : ''}`,
-      {
-        cause,
-      },
-    )
+    throw new NearstateError('INVALID_ARGUMENT', `Cannot build job "${job.name}": arguments: ${messageOf(cause)}`, { cause })
   }
 }

@@ -7,7 +7,8 @@
  */
 import { invalidArgument } from '../../base/errors.ts'
 import type { SourceOptions } from '../source.ts'
-import { checkValue, isSchema, type Schema } from './schema.ts'
+import { isSchema, type Schema } from '../../base/schema.ts'
+import { checkValue } from './broken-row.ts'
 
 export interface Source<Row> {
   readonly kind: 'source'

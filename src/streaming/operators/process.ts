@@ -10,7 +10,8 @@
  *    units: the heap is touched only then.
  */
 import { invalidArgument } from '../../base/errors.ts'
-import { checkValue, type Schema } from '../graph/schema.ts'
+import type { Schema } from '../../base/schema.ts'
+import { checkValue } from '../graph/broken-row.ts'
 import type { ProcessContext, ProcessSpec } from '../graph/stage-types.ts'
 import { Batch } from './batch.ts'
 import { cloneState, roughBytes } from './clone-state.ts'

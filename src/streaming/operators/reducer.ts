@@ -6,7 +6,7 @@
  */
 import { invalidArgument } from '../../base/errors.ts'
 import type { AggregateOperation, Aggregates } from '../graph/aggregate.ts'
-import { BrokenRow } from '../graph/schema.ts'
+import { BrokenRow } from '../graph/broken-row.ts'
 import { latin1Of } from './key-id.ts'
 import { refusePromise } from './stateless.ts'
 import type { Undoable, Unit } from './unit.ts'

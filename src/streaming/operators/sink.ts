@@ -5,7 +5,8 @@
  * A value that the map refuses for what it is fails like any row; a map that cannot take writes now fails the job.
  */
 import { invalidArgument, NearstateError } from '../../base/errors.ts'
-import { checkValue, type Schema } from '../graph/schema.ts'
+import type { Schema } from '../../base/schema.ts'
+import { checkValue } from '../graph/broken-row.ts'
 import type { LocalMap } from '../ports.ts'
 import { Batch } from './batch.ts'
 import { Operator } from './operator.ts'

@@ -1,6 +1,6 @@
 /** A source stage: makes rows of records, with their event times. What is read, and when, is decided by execution/split-queue.ts. */
 import type { EventTimeSpec } from '../graph/stage-spec.ts'
-import { BrokenRow } from '../graph/schema.ts'
+import { BrokenRow } from '../graph/broken-row.ts'
 import type { SourceBatch } from '../source.ts'
 import { Batch } from './batch.ts'
 import { RawText } from './dead-letters.ts'
