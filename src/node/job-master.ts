@@ -7,6 +7,7 @@
  * 2. Every shard of every live node takes part, or the job does not start.
  * 3. Until there are checkpoints, a node that is lost fails the job: its state died with it.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { ClusterView, Member } from '../membership/cluster-state.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
@@ -19,7 +20,7 @@ import { type JobGraph, parseGraph } from '../streaming/graph/job-graph.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type BundleStore, bundleOf } from './bundle-store.ts'
 import { JobAttempt, membersOf } from './job-attempt.ts'
-import type { AttemptOutcome, JobDocumentJson, JobFailure, JobRecord, JobStatus } from './job-record.ts'
+import type { AttemptEnd, JobDocumentJson, JobFailure, JobRecord, JobStatus } from './job-record.ts'
 import { checkJobName, isEnded, jobDocument } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
 import { decodeJson, updateJson } from './watched-table.ts'
@@ -216,7 +217,7 @@ export class JobMaster {
     attempt.start()
   }
 
-  async #onEnd(record: JobRecord, outcome: Exclude<AttemptOutcome, { kind: 'running' }>): Promise<void> {
+  async #onEnd(record: JobRecord, outcome: AttemptEnd): Promise<void> {
     const { log } = this.#options
     const failure = outcome.kind === 'failed' ? outcome.failure : undefined
     try {
@@ -239,7 +240,7 @@ export class JobMaster {
     const attempt = this.#attempts.get(record.name)
     attempt?.abandon()
     // The last figures, where they can still be had.
-    await attempt?.refresh().catch(() => {})
+    await attempt?.refresh().catch(() => undefined)
     const request = { job: record.name, attempt: record.attempt }
     const stops = await Promise.allSettled(this.#controls(record).map(control => control.stopJob(request, { timeoutMs: startTimeoutMs })))
     for (const stop of stops) {
@@ -279,7 +280,7 @@ export class JobMaster {
         done = true
       } catch (error) {
         this.#options.log.warn('jobs could not be taken over; trying again', { reason: messageOf(error) })
-        await new Promise(resolve => setTimeout(resolve, adoptRetryMs))
+        await sleep(adoptRetryMs)
         if (!this.#leading) return
       }
     }

@@ -1,5 +1,6 @@
 /** The newest cluster state that this node knows, and who waits for the next one. Versions only grow. */
-import type { ClusterView } from '../membership/cluster-state.ts'
+import type { ClusterView, Member } from '../membership/cluster-state.ts'
+import { liveMembers } from '../membership/transitions.ts'
 
 export class ViewFeed {
   #view: ClusterView | undefined
@@ -11,6 +12,10 @@ export class ViewFeed {
     return this.#view
   }
 
+  get liveMembers(): readonly Member[] {
+    return this.#view === undefined ? [] : liveMembers(this.#view.state)
+  }
+
   get stopped(): boolean {
     return this.#stopped
   }
@@ -19,13 +24,12 @@ export class ViewFeed {
     this.#listeners.push(listener)
   }
 
-  /** False: not newer than what is known. */
-  offer(view: ClusterView): boolean {
-    if (view.version <= (this.#view?.version ?? 0) || this.#stopped) return false
+  /** One that is not newer than what is known changes nothing. */
+  offer(view: ClusterView): void {
+    if (view.version <= (this.#view?.version ?? 0) || this.#stopped) return
     this.#view = view
     for (const listener of this.#listeners) listener(view)
     this.#wake()
-    return true
   }
 
   /** Resolves at the next change, when the feed stops, or when `signal` aborts. */

@@ -5,7 +5,7 @@
  * With `random`, what happens next (a unit of some shard, a frame arriving, a link draining, a unit cut off) is drawn from it,
  * so one seed is one interleaving.
  */
-import { NearstateError } from '../../base/errors.ts'
+import { messageOf, NearstateError } from '../../base/errors.ts'
 import type { ShardId } from '../../base/ids.ts'
 import { type Random, randomInteger } from '../../base/random.ts'
 import { encodeKey } from '../../keys/encode-key.ts'
@@ -15,6 +15,7 @@ import type { Assignment, StageProgress } from '../../streaming/assignment.ts'
 import type { ExchangeLimits } from '../../streaming/exchange/edge.ts'
 import { readFrame } from '../../streaming/exchange/frame.ts'
 import { mapsOf } from '../../streaming/execution/plan.ts'
+import { mergeStages } from '../../streaming/execution/progress.ts'
 import { ShardTask, type TaskProfile } from '../../streaming/execution/shard-task.ts'
 import { assignmentOf } from '../../streaming/graph/assignment-of.ts'
 import { type BuiltJob, buildJob, type Job } from '../../streaming/graph/job.ts'
@@ -233,8 +234,7 @@ class InProcessRun {
       for (const task of this.#tasks) task.close()
       const { stage, place, thrown } = state.failure
       const at = place === undefined ? '' : ` at ${place.origin}, line ${place.line}`
-      const text = thrown instanceof Error ? thrown.message : String(thrown)
-      throw new NearstateError('FUNCTION_FAILED', `Stage "${stage ?? ''}" failed${at}: ${text}`, { cause: thrown })
+      throw new NearstateError('FUNCTION_FAILED', `Stage "${stage ?? ''}" failed${at}: ${messageOf(thrown)}`, { cause: thrown })
     }
   }
 
@@ -248,23 +248,6 @@ class InProcessRun {
   }
 
   #stages(): ReadonlyMap<string, StageProgress> {
-    const sums = new Map<string, StageProgress>()
-    for (const task of this.#tasks) {
-      for (const stage of task.stages()) {
-        const sum = sums.get(stage.name)
-        sums.set(stage.name, sum === undefined ? stage : addProgress(sum, stage))
-      }
-    }
-    return sums
+    return new Map(mergeStages(this.#tasks.map(task => task.stages())).map(stage => [stage.name, stage]))
   }
 }
-
-const addProgress = (a: StageProgress, b: StageProgress): StageProgress => ({
-  ...a,
-  tasks: a.tasks + b.tasks,
-  rowsIn: a.rowsIn + b.rowsIn,
-  rowsOut: a.rowsOut + b.rowsOut,
-  deadLetters: a.deadLetters + b.deadLetters,
-  late: a.late + b.late,
-  stateBytes: a.stateBytes + b.stateBytes,
-})
