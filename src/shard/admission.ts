@@ -16,10 +16,6 @@ export class Admission {
     this.#max = queuedOperationsMax
   }
 
-  get underWay(): number {
-    return this.#underWay
-  }
-
   /** Admits `count` operations, or answers why not. */
   admit(count: number): NearstateError | undefined {
     if (this.#stopping) {

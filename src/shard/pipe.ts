@@ -175,8 +175,9 @@ export class Pipe implements PipeHandler, WorkSource {
     return this.#uploads.take(id)
   }
 
-  /** 0: none. */
-  discardUpload(id: number): void {
+  /** Of an operation that is answered without it. */
+  discardUpload(reader: OperationReader, index: number): void {
+    const id = reader.optionsAt(index)?.upload ?? 0
     if (id === 0) return
     try {
       this.#uploads.take(id)
@@ -238,7 +239,7 @@ export class Pipe implements PipeHandler, WorkSource {
   #step(reader: OperationReader, index: number, wallTimeMs: number): void {
     const slot = this.#slots.find(reader.slotAt(index))
     if (slot === undefined || slot.denied !== undefined) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.error(reader.idAt(index), slot?.denied ?? undeclared(reader.slotAt(index)))
       return
     }
@@ -261,7 +262,7 @@ export class Pipe implements PipeHandler, WorkSource {
     const count = this.#shared.ownership.partitionCount
     const id = reader.idAt(index)
     if (count === 0 || reader.batch.tableVersion > this.#shared.ownership.wireTableVersion) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.notOwner(id)
       return -1
     }
@@ -287,12 +288,12 @@ export class Pipe implements PipeHandler, WorkSource {
     if (right === serving.here) return operations.execute(this, reader, index, slot, partition, wallTimeMs) === Step.answered
     const id = reader.idAt(index)
     if (right === serving.lost) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.error(id, partitionLost(partition))
     } else if (reader.batch.gateway && this.kind !== 'peer') {
       return gateway.forward(this, reader, index, slot, partition)
     } else {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.notOwner(id)
     }
     return true
@@ -317,11 +318,11 @@ export class Pipe implements PipeHandler, WorkSource {
   }
 
   #refuseAll(reader: OperationReader, refusal: NearstateError): void {
-    for (let index = 0; index < reader.count; index += 1) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
-    }
     const writer = new ResultWriter()
-    for (let index = 0; index < reader.count; index += 1) writer.error(reader.idAt(index), refusal)
+    for (let index = 0; index < reader.count; index += 1) {
+      this.discardUpload(reader, index)
+      writer.error(reader.idAt(index), refusal)
+    }
     this.#send(writer)
   }
 
