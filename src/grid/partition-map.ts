@@ -13,8 +13,9 @@
  */
 import { formatByteSize } from '../base/byte-size.ts'
 import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { keyMaxBytes } from '../keys/encode-key.ts'
 import type { ClearEffect, Effect, ExpireEffect, PutEffect, RemoveEffect, RemoveReason } from '../storage/effect.ts'
-import { type EntryView, keyMaxBytes, type MapStore, type ScanLimits } from '../storage/map-store.ts'
+import type { EntryView, MapStore, ScanLimits } from '../storage/map-store.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
 import type { MapDefinition } from './map-definition.ts'
 

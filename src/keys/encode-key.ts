@@ -2,7 +2,7 @@
  * Keys to bytes and back (the forms: protocols.md section 1; tuples: tuple-bytes.ts).
  *
  * Refuses, with INVALID_ARGUMENT and never a key's content: another type than the space's, integers outside the safe range, strings
- * with lone surrogates (UTF-8 cannot hold them: two different keys would become one), empty keys, keys above 64 KiB.
+ * with lone surrogates (UTF-8 cannot hold them: two different keys would become one), empty keys, keys of 64 KiB and more.
  */
 import { invalidArgument, type NearstateError } from '../base/errors.ts'
 import type { KeyCodec, ScalarCodec } from './key-codec.ts'
@@ -10,8 +10,8 @@ import { escapeElement, findElementEnd, flipSign, unescapeElement } from './tupl
 
 export { affinityOf } from './affinity.ts'
 
-/** Length of an encoded key, at most. */
-export const keyMaxBytes = 65_536
+/** Length of an encoded key, at most: the store keeps it in 16 bits. */
+export const keyMaxBytes = 65_535
 /** Up to here a loop beats the call into native code. */
 const shortStringLength = 40
 

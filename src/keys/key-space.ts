@@ -29,7 +29,7 @@ export type FirstOf<F extends AnyKey> = unknown extends KeyOf<F> ? Scalar : KeyO
 const nameForm = /^[\p{L}\p{N}_][\p{L}\p{N}_.:/@-]{0,127}$/u
 
 /**
- * A key space of strings (not empty, well-formed Unicode), safe integers, or bytes. Encoded keys are 1 byte to 64 KiB long.
+ * A key space of strings (not empty, well-formed Unicode), safe integers, or bytes. Encoded keys are 1 to 65,535 bytes long.
  * INVALID_ARGUMENT for a bad name or codec.
  */
 export function defineKey<const N extends string>(name: N, codec: 'string'): KeySpace<N, string>

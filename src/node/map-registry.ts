@@ -7,14 +7,14 @@
  */
 import { NearstateError, invalidArgument } from '../base/errors.ts'
 import type { MapId } from '../base/ids.ts'
-import { type Eviction, type MapDefinition, systemMapPrefix } from '../grid/map-definition.ts'
+import { isSystemMap, type MapDefinition, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
 import { formatKeyCodec } from '../keys/key-codec.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import type { EnsureMap } from '../shard/protocol.ts'
+import type { Eviction } from '../storage/map-limits.ts'
 import { decodeJson, encodeJson, updateJson, WatchedTable } from './watched-table.ts'
 
-const nameBytesMax = 255
 const evictions: readonly string[] = ['none', 'lru', 'lfu'] satisfies Eviction[]
 
 /** What a creator says of a map. */
@@ -55,7 +55,7 @@ export class MapRegistry {
     const values = await this.#options.coordinator.list(coordinatorKeys.mapPrefix)
     return values
       .map(value => decodeJson<MapDefinition>(value.value))
-      .filter(definition => !definition.name.startsWith(systemMapPrefix))
+      .filter(definition => !isSystemMap(definition.name))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
@@ -74,7 +74,7 @@ export class MapRegistry {
   async ensure(ask: EnsureMap): Promise<MapDefinition> {
     const known = this.#table.get(ask.name)
     const settings = { ...ask, ttlMs: 0, maxIdleMs: 0, maxBytes: 0, eviction: 'none' as const }
-    if (!ask.name.startsWith(systemMapPrefix)) checkSettings(settings)
+    if (!isSystemMap(ask.name)) checkSettings(settings)
     const definition = known !== undefined && !this.#isDropped(known) ? known : await this.#createOrRead(settings)
     if (definition.keySpace !== ask.keySpace || formatKeyCodec(definition.keyCodec) !== formatKeyCodec(ask.keyCodec)) {
       throw invalidArgument(
@@ -137,11 +137,8 @@ export class MapRegistry {
 }
 
 function checkName(name: string): void {
-  if (name.length === 0 || Buffer.byteLength(name) > nameBytesMax || /\p{Cc}/u.test(name)) {
-    throw invalidArgument(`Cannot use map name ${JSON.stringify(name)}: 1 to ${nameBytesMax} bytes without control characters are wanted`)
-  }
-  if (name.startsWith(systemMapPrefix))
-    throw invalidArgument(`Cannot use map name "${name}": names that begin with "${systemMapPrefix}" are the system's own`)
+  const refusal = mapNameRefusal(name) ?? (isSystemMap(name) ? systemMapRefusal(name) : undefined)
+  if (refusal !== undefined) throw refusal
 }
 
 export function checkSettings(settings: MapSettings): void {

@@ -10,6 +10,7 @@
 import { assert } from '../base/assert.ts'
 import type { MapId } from '../base/ids.ts'
 import { seededRandom, type Random } from '../base/random.ts'
+import { keyMaxBytes } from '../keys/encode-key.ts'
 import type { ExpireEffect, PutEffect, RemoveEffect, RemoveReason } from './effect.ts'
 import {
   accessedFlag,
@@ -64,8 +65,6 @@ export interface ScanLimits {
   readonly maxBytes: number
 }
 
-/** Keys are at most this long. */
-export const keyMaxBytes = 65_535
 /** No value can be longer, whatever the configuration says. */
 const valueHardMaxBytes = 64 * 1024 * 1024 - 1
 /** `scanPage` answers this after the last entry. */

@@ -75,7 +75,7 @@ describe('a cluster in one process', () => {
     expect(await grid.maps.create('numbers', { key, ttl: '1h' })).toEqual(info)
     await expect(grid.maps.create('numbers', { key })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' })
     await expect(grid.map('numbers').set('one', 1)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
-    await expect(grid.maps.create('__mine')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    await expect(grid.maps.create('__mine')).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
   it('has nothing of a destroyed map when destroy answers, and begins anew under the name', async () => {

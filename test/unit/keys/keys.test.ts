@@ -137,11 +137,11 @@ describe('encoding', () => {
     expect(() => decodeKey('string', Buffer.alloc(4), 2, 2)).toThrow(refused('empty key'))
   })
 
-  it('refuses keys above 64 KiB, counted in bytes', () => {
+  it('refuses keys of 64 KiB and more, counted in bytes', () => {
     expect(encodeKey('string', 'x'.repeat(keyMaxBytes)).length).toBe(keyMaxBytes)
-    expect(() => encodeKey('string', 'x'.repeat(keyMaxBytes + 1))).toThrow(refused('65537 bytes: the limit is 65536'))
+    expect(() => encodeKey('string', 'x'.repeat(keyMaxBytes + 1))).toThrow(refused('65536 bytes: the limit is 65535'))
     expect(() => encodeKeyInto('string', 'é'.repeat(40_000), Buffer.alloc(99_999), 0)).toThrow(refused('80000 bytes'))
-    expect(() => decodeKey('bytes', new Uint8Array(keyMaxBytes + 1))).toThrow(refused('65537 bytes'))
+    expect(() => decodeKey('bytes', new Uint8Array(keyMaxBytes + 1))).toThrow(refused('65536 bytes'))
   })
 
   it('refuses to decode bytes that it cannot have written', () => {

@@ -48,9 +48,17 @@ describe('the registry of maps', () => {
     await registry.create(settings())
     await expect(registry.create(settings({ ttlMs: 5 }))).rejects.toMatchObject({ code: 'ALREADY_EXISTS' })
     await expect(registry.ensure({ name: 'm', keySpace: 'other', keyCodec: 'string' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
-    for (const wrong of [{ name: '' }, { name: '__x' }, { name: 'a\nb' }, { ttlMs: -1 }, { eviction: 'lru' as const }, { keySpace: '' }]) {
+    for (const wrong of [
+      { name: '' },
+      { name: 'é'.repeat(128) },
+      { name: 'a\nb' },
+      { ttlMs: -1 },
+      { eviction: 'lru' as const },
+      { keySpace: '' },
+    ]) {
       await expect(registry.create(settings(wrong))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     }
+    await expect(registry.create(settings({ name: '__x' }))).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
   it('ensures a map with defaults, and system maps too', async () => {
