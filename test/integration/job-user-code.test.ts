@@ -10,11 +10,15 @@ import { type RunningCluster, startCluster } from '../../src/node/embed.ts'
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
-const job = (name: string, onError: string): string => `
+/** Events whose row never returns; all of one key, and so of one shard. */
+const twoLoops = [1234, 1284]
+const threeLoops = [...twoLoops, 3034]
+
+const job = (name: string, onError: string, loops: readonly number[]): string => `
 import { count, defineJob, defineKey, generator } from 'nearstate/stream'
 const Id = defineKey('id', 'int64')
 function strict(row: { n: number }): { n: number } {
-  if (row.n === 1234) for (;;) { /* for ever */ }
+  if (${JSON.stringify(loops)}.includes(row.n)) for (;;) { /* for ever */ }
   if (row.n === 500) throw new Error('five hundred')
   return row
 }
@@ -45,9 +49,13 @@ describe('the user code of a job', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const submit = async (name: string, onError: string): Promise<{ status: string; failure?: string | undefined }> => {
+  const submit = async (
+    name: string,
+    onError: string,
+    loops: readonly number[] = twoLoops,
+  ): Promise<{ status: string; failure?: string | undefined }> => {
     const path = join(folder, `${name}.ts`)
-    writeFileSync(path, job(name, onError))
+    writeFileSync(path, job(name, onError, loops))
     await grid.jobs.submit(path)
     return vi.waitFor(
       async () => {
@@ -59,18 +67,25 @@ describe('the user code of a job', () => {
     )
   }
 
-  it('loses only the row that throws and the row that never returns, when the job goes on after errors', async () => {
+  it('loses only the row that throws and the rows that never return, when the job goes on after errors', async () => {
     expect((await submit('goes-on', 'deadLetter')).status).toBe('completed')
     const counts = new Map<unknown, number>()
     for await (const [key, value] of grid.map('goes-on-counts', defineKey('id', 'int64')).scan())
       counts.set(key, (value as { n: number }).n)
     expect(counts.size).toBe(50)
-    for (const [key, n] of counts) expect(n).toBe(key === 500 % 50 || key === 1234 % 50 ? 79 : 80)
+    for (const [key, n] of counts) expect(n).toBe(key === 0 ? 79 : key === 34 ? 78 : 80)
     const letters: unknown[] = []
     for await (const [, value] of grid.map('goes-on.dead-letters').scan()) letters.push(value)
-    expect(letters).toHaveLength(2)
+    expect(letters).toHaveLength(3)
     expect(letters).toContainEqual(expect.objectContaining({ stage: 'strict', line: 501, reason: 'five hundred', row: { n: 500 } }))
-    expect(letters).toContainEqual(expect.objectContaining({ stage: 'strict', line: 1235 }))
+    const reason = expect.stringMatching(/^goes-on\/strict was stopped: it ran for longer than userCodeTimeLimit/) as string
+    for (const n of twoLoops) expect(letters).toContainEqual(expect.objectContaining({ stage: 'strict', line: n + 1, reason }))
+  })
+
+  it('fails the job at the third row of a stage that never returns', async () => {
+    const { status, failure } = await submit('third-row', 'skip', threeLoops)
+    expect(status).toBe('failed')
+    expect(failure).toMatch(/Stage "strict" failed.*third-row\/strict was stopped.*quarantined.*A third row/)
   })
 
   it('fails the job by its name and line when it may not go on, and the grid serves on', async () => {

@@ -212,7 +212,7 @@ class InProcessRun {
       task.failed(thrown)
       return
     }
-    if (cutOff) task.stopped('cut off')
+    if (cutOff) task.stopped('cut off', false)
     else task.finish(this.#options.random === undefined ? 0.5 : this.#options.random.next())
   }
 

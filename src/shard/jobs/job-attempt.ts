@@ -54,7 +54,11 @@ export class JobAttempt implements SliceTask {
   }
 
   get label(): string {
-    return `${this.job}/${this.#task.headStage}`
+    return `${this.job}/${this.#task.stageAtWork}`
+  }
+
+  get stopCounts(): boolean {
+    return this.#task.unitRows <= 1
   }
 
   start(): void {
@@ -106,8 +110,8 @@ export class JobAttempt implements SliceTask {
     this.#pump()
   }
 
-  stopped(message: string): void {
-    this.#task.stopped(message)
+  stopped(message: string, quarantined: boolean): void {
+    this.#task.stopped(message, quarantined)
     this.#pump()
   }
 

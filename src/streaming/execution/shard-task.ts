@@ -23,7 +23,7 @@ import { Batch } from '../operators/batch.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
 import { hasDue, type Operator } from '../operators/operator.ts'
-import { originOf } from '../operators/origin.ts'
+import { noOrigin, originOf } from '../operators/origin.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
 import type { LocalMap } from '../ports.ts'
@@ -74,6 +74,8 @@ export type TaskState =
   | { readonly kind: 'failed'; readonly failure: TaskFailure }
   | { readonly kind: 'closed' }
 
+const rowsStoppedMax = 'A third row (window, timer) of one stage on one shard that must be stopped fails the job, whatever onError says'
+
 /** Partial frames wait for company at most so long while there is other work. */
 const flushEveryMs = 2
 
@@ -118,9 +120,9 @@ export class ShardTask {
     return this.#state
   }
 
-  /** Name of the stage where the prepared unit begins: its label. */
-  get headStage(): string {
-    return this.#nameOf(this.#work?.head.operator.stage)
+  /** Name of the stage that the unit has come to; before it runs, of the one where it begins. */
+  get stageAtWork(): string {
+    return this.#nameOf(this.#executed ? this.#unit.stage : this.#work?.head.operator.stage)
   }
 
   /** At most so many rows, windows or timers are in the prepared unit. */
@@ -204,22 +206,19 @@ export class ShardTask {
     else this.#failAt(this.#unit.stage, -1, thrown)
   }
 
-  /** `execute` was cut off, or never ran because its label is quarantined. */
-  stopped(message: string): void {
+  /** `execute` was cut off; or never ran, because the stage where it begins is `quarantined`. */
+  stopped(message: string, quarantined: boolean): void {
     const work = this.#work
-    const error = new NearstateError('FUNCTION_FAILED', message)
     const { stage } = this.#unit
     if (work === undefined) return
     if (!this.#executed) {
-      this.#failAt(work.head.operator.stage, -1, error)
+      this.#failAt(work.head.operator.stage, -1, new NearstateError('FUNCTION_FAILED', message))
       return
     }
     this.#rollback()
-    if (work.rows > 1) {
-      work.head.size.cutOff(work.rows)
-      return
-    }
-    this.#dropCutOff(work, stage, error)
+    if (work.rows > 1) work.head.size.cutOff(work.rows)
+    else if (quarantined) this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
+    else this.#dropCutOff(work, stage, new NearstateError('FUNCTION_FAILED', message))
   }
 
   /** Sends frames, credit and watermarks that may leave; `idle`: there is nothing else to do, so all of them. */
@@ -426,17 +425,15 @@ export class ShardTask {
 
   /** A single row, window or timer that was cut off is given up by the job's rule. */
   #dropCutOff(work: Work, stage: number, error: NearstateError): void {
-    let origin = -1
+    const origin = originOfFirst(work)
     let row: unknown
     let rejected: SourceBatch | undefined
     if ('reading' in work) {
       const { batch, cursor } = work.reading
       row = batch?.records[cursor]
-      origin = originOf(work.head.firstSplit + work.reading.index, batch?.lines[cursor] ?? 0)
       rejected = cursor === 0 ? batch : undefined
     } else if ('batch' in work) {
       row = work.batch.rows[work.from]
-      origin = work.batch.origins[work.from] as number
     } else {
       row = work.head.operator.dropFirst()
     }
@@ -481,6 +478,15 @@ export class ShardTask {
   #nameOf(stage: number | undefined): string {
     return stage === undefined ? '' : (this.#nodes[stage]?.name ?? '')
   }
+}
+
+/** Where the unit's first row was read. */
+function originOfFirst(work: Work): number {
+  if ('reading' in work) {
+    const { batch, cursor, index } = work.reading
+    return originOf(work.head.firstSplit + index, batch?.lines[cursor] ?? 0)
+  }
+  return 'batch' in work ? (work.batch.origins[work.from] as number) : noOrigin
 }
 
 function isAnyFull(edges: readonly Edge[]): boolean {

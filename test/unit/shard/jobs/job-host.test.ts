@@ -7,6 +7,7 @@ import { JobHost } from '../../../../src/shard/jobs/job-host.ts'
 import type { Bundle } from '../../../../src/shard/protocol.ts'
 import type { SliceTask } from '../../../../src/shard/user-code/slice-task.ts'
 import type { Assignment } from '../../../../src/streaming/assignment.ts'
+import { ReplaySignal } from '../../../../src/streaming/operators/unit.ts'
 import { memoryConnectors, memorySource } from '../../streaming/fixture.ts'
 
 const Key = defineKey('k', 'string')
@@ -16,20 +17,26 @@ const counting = defineJob('counting', { onError: 'skip' }, flow => {
   flow
     .source('words', memorySource<string>())
     .map('words that loop', word => {
-      if (word === 'loop') looped += 1
-      return word
+      if (word !== 'loop') return word
+      looped += 1
+      // Nothing behind it runs, as when it is cut off.
+      throw new ReplaySignal()
     })
     .keyBy('by word', Key, word => word)
     .aggregate('counts', { n: count() })
     .sink('out', flow.map('out', Key))
 })
 let looped = 0
+// It is not the first of its chain, which is `words`.
+const lastStage = 'counting/words that loop'
 
 /** Two shards of one job in this thread; tasks run when `settle` is called, frames arrive at once. */
 class Pair {
   readonly maps = new MemoryMaps(4)
   readonly tasks: SliceTask[] = []
   readonly logged: string[] = []
+  /** Labels of the stops that count. */
+  readonly stops: string[] = []
   readonly hosts: ReadonlyMap<ShardId, JobHost>
   readonly assignment: Assignment
   #nowMs = 0
@@ -93,8 +100,10 @@ class Pair {
       task.failed(thrown)
       return
     }
-    if (this.cutOff(task)) task.stopped('ran for more than 250 ms')
-    else task.finish()
+    if (!this.cutOff(task)) return task.finish()
+    if (task.stopCounts !== false) this.stops.push(task.label)
+    const quarantined = this.stops.filter(label => label === task.label).length === 3
+    task.stopped(`${task.label} ran for more than 250 ms`, quarantined)
   }
 
   async started(attempt = 1): Promise<void> {
@@ -156,27 +165,51 @@ describe('the jobs of a shard', () => {
     expect(pair.logged).toContainEqual(expect.stringContaining('error: job failed: shard s1'))
   })
 
-  it('drop the one row that loops, found by running its batch row by row', async () => {
-    const pair = new Pair(['a', 'b', 'loop', 'c'])
+  const cutOffLoops = (pair: Pair): void => {
     looped = 0
     let seen = 0
-    pair.cutOff = task => {
-      const loops = task.label === 'counting/words' && looped > seen
+    pair.cutOff = () => {
+      const loops = looped > seen
       seen = looped
       return loops
     }
+  }
+
+  it('drop a row that loops, found by running its batch row by row; only its own stop counts, and against its stage', async () => {
+    // Both shards have the stage: two stops a shard would be too many if their batches counted too.
+    const pair = new Pair(['a', 'b', 'loop', 'c'])
+    cutOffLoops(pair)
     await pair.started()
     await pair.settle()
-    const progress = pair.host(0).progress('counting', 1)
-    expect(progress.status).toBe('completed')
+    expect(pair.host(0).progress('counting', 1).status).toBe('completed')
     expect(new Set(pair.maps.entries('out').keys())).toEqual(new Set(['a', 'b', 'c']))
+    expect(pair.stops).toEqual([lastStage, lastStage])
+  })
+
+  it('fail at the third row of one stage that must be stopped, and say so', async () => {
+    const pair = new Pair(['a', 'loop', 'loop', 'b', 'loop', 'c', 'loop'])
+    cutOffLoops(pair)
+    await pair.started()
+    await pair.settle()
+    const ends = [0, 1].map(index => pair.host(index).progress('counting', 1))
+    expect(ends).toContainEqual(
+      expect.objectContaining({
+        status: 'failed',
+        failure: {
+          stage: 'words that loop',
+          message: expect.stringMatching(
+            /^Stage "words that loop" failed at memory-\d, line \d: counting\/words that loop ran for.*A third row.*whatever onError says$/,
+          ) as string,
+        },
+      }),
+    )
   })
 
   it('fail a job whose stage is quarantined', async () => {
     const pair = new Pair(['a'])
     await pair.started()
     const [task] = pair.tasks.splice(0)
-    task?.stopped('quarantined: it was stopped three times')
+    task?.stopped('quarantined: it was stopped three times', true)
     expect(pair.host(0).progress('counting', 1)).toMatchObject({
       status: 'failed',
       failure: { stage: 'words', message: expect.stringContaining('quarantined') as string },
