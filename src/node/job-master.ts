@@ -30,7 +30,7 @@ export interface JobMasterOptions {
   readonly bundles: BundleStore
   readonly view: () => ClusterView | undefined
   readonly controlOf: (member: Member) => NodeControl
-  readonly describe: (bundle: Bundle, argsJson: string) => Promise<ShardAnswers['describeJob']>
+  readonly describe: (job: string, bundle: Bundle, argsJson: string) => Promise<ShardAnswers['describeJob']>
   readonly connectorOf: (kind: string) => SourceConnector
   /** A deployed file uses this bundle too. */
   readonly isDeployed: (hash: string) => Promise<boolean>
@@ -75,8 +75,9 @@ export class JobMaster {
 
   async submit(submission: JobSubmission): Promise<JobDocumentJson> {
     const bundle = bundleOf(submission.code, submission.sourceMap)
-    const described = await this.#options.describe(bundle, submission.argsJson)
-    const name = submission.name === '' ? described.name : submission.name
+    if (submission.name !== '') checkJobName(submission.name)
+    const described = await this.#options.describe(submission.name, bundle, submission.argsJson)
+    const { name } = described
     checkJobName(name)
     if (this.#submitting.has(name)) throw alreadyThere(name, 'starting')
     this.#submitting.add(name)

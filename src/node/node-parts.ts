@@ -74,7 +74,7 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
     bundles,
     view: () => feed.view,
     controlOf,
-    describe: (bundle, argsJson) => shards.any.request({ kind: 'describeJob', bundle, argsJson }),
+    describe: (job, bundle, argsJson) => shards.any.request({ kind: 'describeJob', job, bundle, argsJson }),
     connectorOf,
     isDeployed: hash => functions.isDeployed(hash),
     createId: () => randomId(systemRandom),
