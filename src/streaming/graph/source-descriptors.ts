@@ -62,7 +62,7 @@ export interface GeneratorOptions<Row> {
   readonly splits?: number
 }
 
-const generatorSplitsMax = 64
+export const generatorSplitsMax = 64
 
 export function generator<Row>(options: GeneratorOptions<Row>): Source<Row> {
   const { events, count, ratePerSecond, splits = 4 } = options
