@@ -57,7 +57,8 @@ export type ShardRequest =
   | { readonly kind: 'systemSet'; readonly map: string; readonly key: string; readonly value: Uint8Array }
   | { readonly kind: 'systemDelete'; readonly map: string; readonly key: string }
   /** Evaluates a job file and answers its graph, without running it. */
-  | { readonly kind: 'describeJob'; readonly bundle: Bundle; readonly argsJson: string }
+  /** `job`: the name that it is to run under; empty: its file's. */
+  | { readonly kind: 'describeJob'; readonly job: string; readonly bundle: Bundle; readonly argsJson: string }
   | {
       readonly kind: 'startJob'
       readonly job: string

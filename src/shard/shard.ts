@@ -44,7 +44,7 @@ export interface ShardNetwork {
 
 /** The stream engine on this shard; see jobs/job-host.ts. */
 export interface ShardJobs {
-  describe(bundle: Bundle, argsJson: string): Promise<ShardAnswers['describeJob']>
+  describe(job: string, bundle: Bundle, argsJson: string): Promise<ShardAnswers['describeJob']>
   start(request: Extract<ShardRequest, { kind: 'startJob' }>): Promise<ShardAnswers['startJob']>
   run(job: string, attempt: number): void
   stop(job: string, attempt: number): void | Promise<void>
@@ -235,7 +235,7 @@ export class Shard implements PeerListener {
       case 'systemDelete':
         return this.#systemCall(request)
       case 'describeJob':
-        return this.#jobs.describe(request.bundle, request.argsJson)
+        return this.#jobs.describe(request.job, request.bundle, request.argsJson)
       case 'startJob':
         return this.#jobs.start(request)
       case 'runJob':

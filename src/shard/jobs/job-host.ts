@@ -65,9 +65,9 @@ export class JobHost {
     this.#options = options
   }
 
-  /** Evaluates a job file and builds its graph; INVALID_ARGUMENT or FUNCTION_FAILED say what is wrong with it. */
-  async describe(bundle: Bundle, argsJson: string): Promise<{ name: string; graphJson: string; graphHash: string }> {
-    const { graph, graphJson } = await this.#build(bundle, argsJson)
+  /** Evaluates a job file and builds its graph under this name, or its own if that is empty; INVALID_ARGUMENT or FUNCTION_FAILED say what is wrong with it. */
+  async describe(name: string, bundle: Bundle, argsJson: string): Promise<{ name: string; graphJson: string; graphHash: string }> {
+    const { graph, graphJson } = await this.#build(name, bundle, argsJson)
     return { name: graph.name, graphJson, graphHash: graphHash(graphJson) }
   }
 
@@ -155,7 +155,7 @@ export class JobHost {
     const { self, slices, userCode } = this.#options
     const index = assignment.shards.indexOf(self)
     if (index < 0) throw invalidArgument(`Cannot start job "${job}": this shard takes no part in the attempt`)
-    const built = await this.#build(bundle, request.argsJson)
+    const built = await this.#build(job, bundle, request.argsJson)
     for (const { name } of built.nodes) userCode.clearQuarantine(`${job}/${name}`)
     const maps = await this.#openMaps(built)
     const started = mine()
@@ -201,14 +201,15 @@ export class JobHost {
     return new Map(await Promise.all(opened))
   }
 
-  async #build(bundle: Bundle, argsJson: string): Promise<BuiltJob> {
+  async #build(given: string, bundle: Bundle, argsJson: string): Promise<BuiltJob> {
     const { userCode, slices } = this.#options
     const exported = await userCode.evaluateModule(bundle)
     const job = exported['default']
     if (!isJob(job)) throw invalidArgument('Cannot use job file: its default export is no job; export default defineJob(...)')
+    const name = given === '' ? job.name : given
     const args = parseArguments(argsJson)
     const describe = (thrown: unknown): ReturnType<UserCode['describeFailure']> => userCode.describeFailure(thrown, bundle)
-    return callUserCode(slices, `${job.name}/build`, `Cannot build job "${job.name}"`, () => buildJob(job, args), describe)
+    return callUserCode(slices, `${name}/build`, `Cannot build job "${name}"`, () => buildJob(job, args, name), describe)
   }
 
   #logEnd(attempt: JobAttempt): void {

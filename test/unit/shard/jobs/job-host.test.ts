@@ -120,7 +120,7 @@ class Pair {
 describe('the jobs of a shard', () => {
   it('describe a job file, run an attempt over two shards to its end, and forget it when it is stopped', async () => {
     const pair = new Pair(['a', 'b', 'a', 'c', 'a', 'd', 'e', 'b'])
-    const described = pair.host(0).describe(bundle, '')
+    const described = pair.host(0).describe('', bundle, '')
     await pair.settle()
     expect((await described).name).toBe('counting')
     await pair.started()
@@ -137,6 +137,23 @@ describe('the jobs of a shard', () => {
     pair.host(0).stop('counting', 1)
     pair.host(0).stop('counting', 1)
     expect(() => pair.host(0).progress('counting', 1)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
+  })
+
+  it('build a job under the name that it was submitted with, so that two runs of one file share none of its own maps', async () => {
+    const pair = new Pair(
+      [],
+      defineJob('file', { onError: 'deadLetter' }, flow => void flow.source('words', memorySource<string>())),
+    )
+    for (const [given, name] of [
+      ['', 'file'],
+      ['other', 'other'],
+    ] as const) {
+      const described = pair.host(0).describe(given, bundle, '')
+      await pair.settle()
+      const { graphJson, ...answer } = await described
+      expect(answer.name).toBe(name)
+      expect(graphJson).toContain(`"${name}.dead-letters"`)
+    }
   })
 
   it('answer the same start alike, refuse an older attempt, and end an older one for a newer', async () => {
@@ -258,7 +275,7 @@ describe('the jobs of a shard', () => {
   for (const [what, exported, args, message] of bad) {
     it(`refuse ${what}`, async () => {
       const pair = new Pair([], exported)
-      const described = pair.host(0).describe(bundle, args)
+      const described = pair.host(0).describe('', bundle, args)
       const outcome = expect(described).rejects.toThrow(message)
       await pair.settle()
       await outcome
