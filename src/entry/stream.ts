@@ -1,6 +1,7 @@
 /** `nearstate/stream`: what a job file imports. */
 export { defineKey, defineTupleKey } from '../keys/key-space.ts'
-export type { AnyKey, KeyCodec, KeyOf, KeySpace, Scalar, TupleKeySpace } from '../keys/key-space.ts'
+export type { KeyCodec, Scalar } from '../keys/key-codec.ts'
+export type { AnyKey, KeyOf, KeySpace, TupleKeySpace } from '../keys/key-space.ts'
 export type { Duration } from '../base/duration.ts'
 export { avg, count, countDistinct, max, min, sum } from '../streaming/graph/aggregate.ts'
 export type { Aggregate, Aggregates, ResultOf } from '../streaming/graph/aggregate.ts'

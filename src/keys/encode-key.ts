@@ -8,8 +8,6 @@ import { invalidArgument, type NearstateError } from '../base/errors.ts'
 import type { KeyCodec, ScalarCodec } from './key-codec.ts'
 import { escapeElement, findElementEnd, flipSign, unescapeElement } from './tuple-bytes.ts'
 
-export { affinityOf } from './affinity.ts'
-
 /** Length of an encoded key, at most: the store keeps it in 16 bits. */
 export const keyMaxBytes = 65_535
 /** Up to here a loop beats the call into native code. */

@@ -5,8 +5,6 @@
 import { invalidArgument } from '../base/errors.ts'
 import { isScalarCodec, type KeyCodec, parseKeyCodec, formatKeyCodec, type Scalar, type ScalarCodec } from './key-codec.ts'
 
-export type { KeyCodec, Scalar, ScalarCodec } from './key-codec.ts'
-
 export interface KeySpace<Name extends string, K> {
   readonly name: Name
   readonly codec: KeyCodec

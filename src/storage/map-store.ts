@@ -50,8 +50,6 @@ import { hashKey, hashOfPlace, placeOfHash } from './key-hash.ts'
 import type { MapLimits } from './map-limits.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 
-export type { EntryView } from './entry-view.ts'
-
 /** `expired`: the entry is past its time and still stored; the caller appends its removal (reason `expired`). */
 export type Lookup = 'found' | 'absent' | 'expired'
 

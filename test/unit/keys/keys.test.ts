@@ -1,14 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  affinityOf,
-  checkKeyBytes,
-  decodeKey,
-  encodeKey,
-  encodeKeyInto,
-  encodeKeyPrefix,
-  keyMaxBytes,
-} from '../../../src/keys/encode-key.ts'
+import { affinityOf } from '../../../src/keys/affinity.ts'
+import { checkKeyBytes, decodeKey, encodeKey, encodeKeyInto, encodeKeyPrefix, keyMaxBytes } from '../../../src/keys/encode-key.ts'
 import { formatKeyCodec, type KeyCodec, parseKeyCodec } from '../../../src/keys/key-codec.ts'
 import { defineKey, defineTupleKey } from '../../../src/keys/key-space.ts'
 import { murmur2 } from '../../../src/keys/murmur2.ts'
