@@ -21,7 +21,7 @@ import { PartitionStore } from '../src/storage/partition-store.ts'
 import { isJob, type Job } from '../src/streaming/graph/job.ts'
 import type { LocalMap } from '../src/streaming/ports.ts'
 import type { SourceConnector } from '../src/streaming/source.ts'
-import { decodeValue, withEncoded } from '../src/wire/value-codec.ts'
+import { decodeValue } from '../src/wire/value-codec.ts'
 import { serveSide } from './rounds.ts'
 
 export interface Setup {
@@ -81,10 +81,10 @@ class StoreMaps extends MemoryMaps {
         if (!part.find(scratch, 0, encodeKeyInto(keyCodec, key, scratch, 0), 1)) return undefined
         return decodeValue(part.found.segment, part.found.valueStart, part.found.valueEnd)
       },
-      set(partition, key, value) {
+      setEncoded(partition, key, value) {
         const part = parts[partition] as PartitionMap
         const keyEnd = encodeKeyInto(keyCodec, key, scratch, 0)
-        withEncoded(value, (bytes, start, end) => part.set(scratch, 0, keyEnd, bytes, start, end, unchanged, unchanged, 1))
+        part.set(scratch, 0, keyEnd, value, 0, value.length, unchanged, unchanged, 1)
       },
     }
   }

@@ -32,6 +32,19 @@ export default defineJob('${name}', { onError: '${onError}' }, flow => {
 })
 `
 
+const lazyJob = (name: string, onError: string): string => `
+import { defineJob, defineKey, generator } from 'nearstate/stream'
+const Id = defineKey('id', 'int64')
+const lazy = (row: { n: number }): object => row.n % 200 === 100 && row.n < 400 ? { get all(): number { for (;;); } } : row
+export default defineJob('${name}', { onError: '${onError}' }, flow => {
+  flow
+    .source('numbers', generator({ events: n => ({ n }), count: 500, splits: 1 }))
+    .map('with n', row => ({ n: row.n, row: lazy(row) }))
+    .keyBy('by id', Id, row => row.n)
+    .sink('to rows', flow.map('${name}-rows', Id))
+})
+`
+
 describe('the user code of a job', () => {
   let cluster: RunningCluster
   let grid: Grid
@@ -53,9 +66,10 @@ describe('the user code of a job', () => {
     name: string,
     onError: string,
     loops: readonly number[] = twoLoops,
+    make = job,
   ): Promise<{ status: string; failure?: string | undefined }> => {
     const path = join(folder, `${name}.ts`)
-    writeFileSync(path, job(name, onError, loops))
+    writeFileSync(path, make(name, onError, loops))
     await grid.jobs.submit(path)
     return vi.waitFor(
       async () => {
@@ -80,6 +94,16 @@ describe('the user code of a job', () => {
     expect(letters).toContainEqual(expect.objectContaining({ stage: 'strict', line: 501, reason: 'five hundred', row: { n: 500 } }))
     const reason = expect.stringMatching(/^goes-on\/strict was stopped: it ran for longer than userCodeTimeLimit/) as string
     for (const n of twoLoops) expect(letters).toContainEqual(expect.objectContaining({ stage: 'strict', line: n + 1, reason }))
+  })
+
+  it('loses only the row whose getter never returns, wherever it is read', async () => {
+    expect((await submit('getters', 'deadLetter', [], lazyJob)).status).toBe('completed')
+    const keys: unknown[] = []
+    for await (const [key] of grid.map('getters-rows', defineKey('id', 'int64')).scan()) keys.push(key)
+    expect(keys).toHaveLength(498)
+    const lines: unknown[] = []
+    for await (const [, value] of grid.map('getters.dead-letters').scan()) lines.push((value as { line: number }).line)
+    expect(lines.sort()).toEqual([101, 301])
   })
 
   it('fails the job at the third row of a stage that never returns', async () => {

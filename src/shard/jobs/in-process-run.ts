@@ -65,7 +65,7 @@ export class MemoryMaps {
     }
     return {
       get: (partition, key) => entries.get(idOf(partition, key))?.value,
-      set: (partition, key, value) => void entries.set(idOf(partition, key), { key, value }),
+      setEncoded: (partition, key, value) => void entries.set(idOf(partition, key), { key, value: decodeValue(value) }),
     }
   }
 

@@ -106,7 +106,7 @@ export class ShardTask {
     const { job, built, attempt, assignment, self, maps, codec } = options
     this.#options = options
     this.#nodes = built.nodes
-    this.#plan = planOf(built, assignment, self, maps, { ...defaultExchangeLimits, ...options.limits })
+    this.#plan = planOf(built, assignment, self, maps, codec, { ...defaultExchangeLimits, ...options.limits })
     this.#unit = this.#plan.unit
     this.#writer = new FrameWriter(job, attempt, codec)
     for (const node of this.#nodes) this.#addHead(node)

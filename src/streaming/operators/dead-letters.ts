@@ -6,6 +6,7 @@
  * or, when it was cut off, as it was where its chain of stages began (a source's record, a row behind keyBy).
  */
 import type { Edge } from '../exchange/edge.ts'
+import type { RowCodec } from '../exchange/frame.ts'
 import type { Router } from '../exchange/router.ts'
 import type { LocalMap } from '../ports.ts'
 import { noOrigin, type Origins } from './origin.ts'
@@ -31,8 +32,17 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
   readonly #origins: Origins
   readonly #stageNames: readonly string[]
 
-  constructor(stage: number, unit: Unit, map: LocalMap, router: Router, edge: Edge, origins: Origins, stageNames: readonly string[]) {
-    super(stage, unit, map, undefined, undefined)
+  constructor(
+    stage: number,
+    unit: Unit,
+    map: LocalMap,
+    codec: RowCodec,
+    router: Router,
+    edge: Edge,
+    origins: Origins,
+    stageNames: readonly string[],
+  ) {
+    super(stage, unit, map, codec, undefined, undefined)
     this.edge = edge
     this.#router = router
     this.#origins = origins
@@ -61,7 +71,7 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
     const { rowsIn, rowsOut } = this.unit.counters
     rowsIn[this.stage] = (rowsIn[this.stage] as number) + 1
     rowsOut[this.stage] = (rowsOut[this.stage] as number) + 1
-    this.laidDown.push(letter, 0, noOrigin, key.toWellFormed(), partition)
+    this.laidDown.push(this.codec.encode(letter), 0, noOrigin, key.toWellFormed(), partition)
   }
 
   /** A letter that its own map refuses is counted and dropped: it has nowhere else to go. */

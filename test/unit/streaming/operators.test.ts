@@ -15,6 +15,7 @@ import {
   tumbling,
 } from '../../../src/entry/stream.ts'
 import { type InProcessResult, MemoryMaps, runInProcess } from '../../../src/shard/jobs/in-process-run.ts'
+import { encodeValue } from '../../../src/wire/value-codec.ts'
 import { type MemorySplit, memoryConnectors, memorySource } from './fixture.ts'
 
 interface Row {
@@ -95,7 +96,7 @@ describe('operators', () => {
     const maps = new MemoryMaps()
     for (let partition = 0; partition < 240; partition += 1) {
       try {
-        maps.open('names', 'string').set(partition, 'a', { name: 'Anna' })
+        maps.open('names', 'string').setEncoded(partition, 'a', encodeValue({ name: 'Anna' }))
       } catch {
         // another partition is the key's
       }

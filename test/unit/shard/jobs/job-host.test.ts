@@ -40,6 +40,7 @@ class Pair {
   readonly hosts: ReadonlyMap<ShardId, JobHost>
   readonly assignment: Assignment
   #nowMs = 0
+  inSlice = false
   /** Treats a task as cut off when this says so. */
   cutOff: (task: SliceTask) => boolean = () => false
 
@@ -95,10 +96,13 @@ class Pair {
 
   #runOne(task: SliceTask): void {
     try {
+      this.inSlice = true
       task.run()
     } catch (thrown) {
       task.failed(thrown)
       return
+    } finally {
+      this.inSlice = false
     }
     if (!this.cutOff(task)) return task.finish()
     if (task.stopCounts !== false) this.stops.push(task.label)
@@ -220,6 +224,37 @@ describe('the jobs of a shard', () => {
         },
       }),
     )
+  })
+
+  it('read what user code made within a slice only: its getters could loop', async () => {
+    const reads: boolean[] = []
+    let pair: Pair | undefined
+    const lazy = (word: string): { word: string; deep: object } => ({
+      get word() {
+        reads.push(pair?.inSlice === true)
+        return word
+      },
+      deep: {
+        get length() {
+          reads.push(pair?.inSlice === true)
+          return word.length
+        },
+      },
+    })
+    const reading = defineJob('counting', { onError: 'skip' }, flow => {
+      flow
+        .source('words', memorySource<string>())
+        .map('lazy', lazy)
+        .keyBy('by word', Key, row => row.word)
+        .sink('out', flow.map('out', Key))
+    })
+    pair = new Pair(['a', 'b', 'c', 'd', 'e', 'f'], reading)
+    await pair.started()
+    await pair.settle()
+    expect(pair.host(0).progress('counting', 1).status).toBe('completed')
+    expect(pair.maps.entries('out').get('c')).toEqual({ word: 'c', deep: { length: 1 } })
+    expect(pair.maps.entries('out').size).toBe(6)
+    expect(new Set(reads)).toEqual(new Set([true]))
   })
 
   it('fail a job whose stage is quarantined', async () => {
