@@ -315,8 +315,9 @@ export class GridMap<S extends AnyKey, V> {
     options: CallOptions | undefined,
     complete: Operation['complete'],
   ): Promise<unknown> {
-    // Whatever is wrong with the arguments rejects the call: the executor turns what is thrown in it into a rejection.
-    return new Promise((resolve, reject) => {
+    const promise = new Promise<unknown>(capture)
+    const { resolve, reject } = captured
+    try {
       // The user's own code (schema, toJSON) runs before the key is in the scratch buffer: it may call maps too.
       if (hasValue) {
         const checked = this.#schema !== undefined && kind !== OperationKind.INVOKE ? this.#validated(this.#schema, value) : value
@@ -324,7 +325,11 @@ export class GridMap<S extends AnyKey, V> {
           this.#submitKeyed(kind, key, bytes, start, end, wire, options, complete, resolve, reject)
         })
       } else this.#submitKeyed(kind, key, undefined, 0, 0, wire, options, complete, resolve, reject)
-    })
+    } catch (thrown) {
+      // Whatever is wrong with the arguments rejects the call.
+      reject(thrown)
+    }
+    return promise
   }
 
   #submitKeyed(
@@ -381,6 +386,16 @@ export class GridMap<S extends AnyKey, V> {
       throw invalidArgument(`Cannot store entry in map "${this.name}": its schema refuses the value: ${outcome.reason}`)
     return outcome.value
   }
+}
+
+/** One executor for the promises of all calls: a closure for each would cost more than the rest of a call's bookkeeping. */
+const captured: { resolve: (result: unknown) => void; reject: (error: unknown) => void } = {
+  resolve: () => undefined,
+  reject: () => undefined,
+}
+const capture = (resolve: (result: unknown) => void, reject: (error: unknown) => void): void => {
+  captured.resolve = resolve
+  captured.reject = reject
 }
 
 const readValue = (absent: boolean, bytes: Buffer, start: number, end: number): unknown =>

@@ -15,6 +15,7 @@ import { batchOperationsMax, batchTargetBytes, chunkMaxBytes, wireVersion } from
 import { emptyBatch, emptyOptions, OperationBuilder } from '../wire/operations.ts'
 import { errorOf, type ResultReader } from '../wire/results.ts'
 import { type AnswerTaker, Answers } from './answers.ts'
+import { InFlight } from './in-flight.ts'
 import type { MapRoute, Operation } from './operation.ts'
 
 export interface PipeOwner {
@@ -47,7 +48,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
   readonly #assembler: ChunkAssembler
   readonly #answers: Answers = new Answers(this)
   readonly #slots = new Map<MapRoute, number>()
-  readonly #inFlight = new Map<number, Operation>()
+  readonly #inFlight = new InFlight()
   #queued: Operation[] = []
   #waiting: Operation[] = []
   #declarations: MapDeclaration[] = []
@@ -105,9 +106,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
 
   /** Fails what has passed its deadline; called every some milliseconds. */
   expire(nowMs: number): void {
-    for (const [id, operation] of this.#inFlight) {
-      if (operation.deadlineMs > nowMs && !operation.settled) continue
-      this.#inFlight.delete(id)
+    for (const operation of this.#inFlight.takeIf(candidate => candidate.settled || candidate.deadlineMs <= nowMs)) {
       this.#inFlightBytes -= bytesOf(operation)
       operation.fail(operation.unanswered('DEADLINE_EXCEEDED', `no answer from ${this.address} within the time-out`))
     }
@@ -246,7 +245,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     for (let i = 0; i < operations.length; i += 1) {
       const operation = operations[i] as Operation
       operation.sent = true
-      this.#inFlight.set((firstId + i) >>> 0, operation)
+      this.#inFlight.add((firstId + i) >>> 0, operation)
     }
     this.#nextId = (firstId + operations.length) >>> 0
     if (!this.#stream.write(batch)) this.#state = 'full'
@@ -261,10 +260,9 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     const id = reader.idAt(index)
     const detail = reader.detailAt(index)
     const chunked = detail?.chunked === true ? this.#assembler.take(id) : undefined
-    const operation = this.#inFlight.get(id)
+    const operation = this.#inFlight.take(id)
     // Its deadline has passed or its caller has left.
     if (operation === undefined) return
-    this.#inFlight.delete(id)
     this.#inFlightBytes -= bytesOf(operation)
     if (operation.settled) return
     const status = reader.statusAt(index)
@@ -314,8 +312,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     this.#state = 'down'
     // What is still in the builder gets bytes of its own, so that it can be sent elsewhere.
     locate(this.#queued, this.#builder.take(0, 0n))
-    const operations = [...this.#inFlight.values(), ...this.#queued, ...this.#waiting].filter(operation => !operation.settled)
-    this.#inFlight.clear()
+    const operations = [...this.#inFlight.takeIf(() => true), ...this.#queued, ...this.#waiting].filter(operation => !operation.settled)
     this.#queued = []
     this.#waiting = []
     this.#assembler.clear()

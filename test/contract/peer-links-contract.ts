@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ShardId } from '../../src/base/ids.ts'
 import type { ShardPeerLinks } from '../../src/transport/peer-links.ts'
 import type { PeerListener, PeerMessageKind } from '../../src/transport/ports.ts'
+import { eventually } from './eventually.ts'
 
 export class RecordingListener implements PeerListener {
   readonly messages: { from: string; kind: PeerMessageKind; text: string }[] = []
@@ -52,13 +53,13 @@ export function peerLinksContract(name: string, make: () => Promise<LinkedPair>)
     test('messages come in order, with sender and kind, in both directions', async () => {
       for (let i = 0; i < 200; i += 1) pair.a.send(shardB, i % 2 === 0 ? 'exchange' : 'operations', text(`m${i}`))
       pair.b.send(shardA, 'results', text('back'))
-      await expect.poll(() => pair.onB.messages.length).toBe(200)
+      await eventually(() => pair.onB.messages.length).toBe(200)
       expect(pair.onB.messages.map(message => message.text)).toEqual(Array.from({ length: 200 }, (_, i) => `m${i}`))
       expect(pair.onB.messages.slice(0, 2).map(({ from, kind }) => [from, kind])).toEqual([
         [shardA, 'exchange'],
         [shardA, 'operations'],
       ])
-      await expect.poll(() => pair.onA.messages).toEqual([{ from: shardB, kind: 'results', text: 'back' }])
+      await eventually(() => pair.onA.messages).toEqual([{ from: shardB, kind: 'results', text: 'back' }])
       expect([...pair.onA.downs, ...pair.onB.downs]).toEqual([])
     })
 
@@ -66,7 +67,7 @@ export function peerLinksContract(name: string, make: () => Promise<LinkedPair>)
       const bytes = Buffer.from('first')
       pair.a.send(shardB, 'exchange', bytes)
       bytes.write('XXXXX')
-      await expect.poll(() => pair.onB.messages[0]?.text).toBe('first')
+      await eventually(() => pair.onB.messages[0]?.text).toBe('first')
     })
 
     test('a sender that is ahead is told so, loses nothing, and hears when it may go on', async () => {
@@ -77,27 +78,27 @@ export function peerLinksContract(name: string, make: () => Promise<LinkedPair>)
         expect(sent).toBeLessThanOrEqual(highWaterBytes)
       }
       sent += frame.length
-      await expect.poll(() => pair.onA.drains).toEqual([shardB])
-      await expect.poll(() => pair.onB.receivedBytes).toBe(sent)
+      await eventually(() => pair.onA.drains).toEqual([shardB])
+      await eventually(() => pair.onB.receivedBytes).toBe(sent)
       expect(pair.a.send(shardB, 'exchange', frame)).toBe(true)
     })
 
     test('a cut link is reported at both ends, and a later send opens a new one', async () => {
       pair.a.send(shardB, 'exchange', text('before'))
-      await expect.poll(() => pair.onB.messages.length).toBe(1)
+      await eventually(() => pair.onB.messages.length).toBe(1)
       await pair.cut()
-      await expect.poll(() => pair.onA.downs.length).toBeGreaterThan(0)
-      await expect.poll(() => pair.onB.downs.length).toBeGreaterThan(0)
+      await eventually(() => pair.onA.downs.length).toBeGreaterThan(0)
+      await eventually(() => pair.onB.downs.length).toBeGreaterThan(0)
       if (pair.isCutForGood) return
       pair.a.send(shardB, 'exchange', text('after'))
-      await expect.poll(() => pair.onB.messages.at(-1)?.text).toBe('after')
+      await eventually(() => pair.onB.messages.at(-1)?.text).toBe('after')
     })
 
     test('a stopped shard is down for its peers and says nothing itself', async () => {
       pair.a.send(shardB, 'exchange', text('before'))
-      await expect.poll(() => pair.onB.messages.length).toBe(1)
+      await eventually(() => pair.onB.messages.length).toBe(1)
       await pair.b.stop()
-      await expect.poll(() => pair.onA.downs.length).toBeGreaterThan(0)
+      await eventually(() => pair.onA.downs.length).toBeGreaterThan(0)
       expect(pair.onB.downs).toEqual([])
       expect(pair.b.send(shardA, 'exchange', text('nobody hears it'))).toBe(true)
     })

@@ -11,6 +11,7 @@ import { LoopbackNetwork } from '../../src/transport/loopback.ts'
 import { createPeerLinks, type ShardPeerLinks } from '../../src/transport/peer-links.ts'
 import { PeerDefinition, type PeerMessage } from '../../src/wire/generated/nearstate/v1/peer.ts'
 import { highWaterBytes, type LinkedPair, peerLinksContract, RecordingListener, shardA, shardB } from './peer-links-contract.ts'
+import { eventually } from './eventually.ts'
 
 const serve = (links: ShardPeerLinks, port = 0): Promise<GrpcServer> =>
   serveGrpc({ host: '127.0.0.1', port, services: [peerService(links)] })
@@ -137,5 +138,5 @@ test('a send to a shard that nobody knows is a link that is down', async () => {
   const links = createPeerLinks({ self: shardA, addressOf: () => undefined, listener })
   links.send(shardB, 'exchange', Buffer.from('x'))
   expect(listener.downs).toEqual([])
-  await expect.poll(() => listener.downs).toEqual([shardB])
+  await eventually(() => listener.downs).toEqual([shardB])
 })

@@ -12,6 +12,7 @@ import type { DataServer, PipeClient, PipeHandler } from '../../src/transport/po
 import { DataDefinition, type OperationBatch, OperationKind, type ResultBatch } from '../../src/wire/generated/nearstate/v1/data.ts'
 import { emptyBatch, OperationBuilder, OperationReader } from '../../src/wire/operations.ts'
 import { ResultReader, ResultWriter } from '../../src/wire/results.ts'
+import { eventually } from './eventually.ts'
 
 /** Answers every operation with the bytes of its key, as many times as asked. */
 class EchoShard implements DataServer {
@@ -99,19 +100,19 @@ describe('a pipe', () => {
 
   test('opens before anything is sent, and answers', async () => {
     const pipe = connection.openPipe(events)
-    await expect.poll(() => events.opened).toBe(true)
+    await eventually(() => events.opened).toBe(true)
     expect(shard.batches).toEqual([])
     pipe.write(gets(7, ['a', 'bc']))
-    await expect.poll(() => events.results.length).toBe(1)
+    await eventually(() => events.results.length).toBe(1)
     const reader = new ResultReader(events.results[0] as ResultBatch)
     expect([reader.idAt(0), reader.idAt(1), reader.values.toString()]).toEqual([7, 8, 'abc'])
   })
 
   test('that its client closes is closed once at the shard', async () => {
     const pipe = connection.openPipe(events)
-    await expect.poll(() => events.opened).toBe(true)
+    await eventually(() => events.opened).toBe(true)
     pipe.close()
-    await expect.poll(() => shard.closedCount).toBe(1)
+    await eventually(() => shard.closedCount).toBe(1)
     expect(shard.client?.send(new ResultWriter().take(0n)[0] ?? { ...emptyResult })).toBe(true)
     expect(events.down).toBeUndefined()
   })
@@ -125,7 +126,7 @@ describe('a pipe', () => {
     call.on('data', (batch: ResultBatch) => results.push(batch))
     call.write(gets(1, ['a', 'b']))
     call.end()
-    await expect.poll(() => shard.batches.length).toBe(1)
+    await eventually(() => shard.batches.length).toBe(1)
     expect(results).toEqual([])
     shard.answer(shard.batches[0] as OperationBatch)
     await ended
@@ -136,9 +137,9 @@ describe('a pipe', () => {
 
   test('that the shard fails ends with its error', async () => {
     connection.openPipe(events)
-    await expect.poll(() => events.opened).toBe(true)
+    await eventually(() => events.opened).toBe(true)
     shard.client?.fail(new NearstateError('UNSUPPORTED_VERSION', 'too new'))
-    await expect.poll(() => events.down).toMatchObject({ code: 'UNSUPPORTED_VERSION', message: 'too new' })
+    await eventually(() => events.down).toMatchObject({ code: 'UNSUPPORTED_VERSION', message: 'too new' })
     expect(shard.closedCount).toBe(1)
   })
 
@@ -156,32 +157,32 @@ describe('a pipe', () => {
 
   test('with a message above the limit ends with RESOURCE_EXHAUSTED', async () => {
     const pipe = connection.openPipe(events)
-    await expect.poll(() => events.opened).toBe(true)
+    await eventually(() => events.opened).toBe(true)
     pipe.write({ ...emptyBatch(), keys: Buffer.alloc(1024 * 1024 + 1) })
-    await expect.poll(() => events.down?.code).toBe('RESOURCE_EXHAUSTED')
+    await eventually(() => events.down?.code).toBe('RESOURCE_EXHAUSTED')
   })
 
   test('to a server that goes away is down, and a new one is refused at once', async () => {
     connection.openPipe(events)
-    await expect.poll(() => events.opened).toBe(true)
+    await eventually(() => events.opened).toBe(true)
     await server.stop(0)
-    await expect.poll(() => events.down?.code).toBe('UNAVAILABLE')
+    await eventually(() => events.down?.code).toBe('UNAVAILABLE')
     const again = new Events()
     connection.openPipe(again)
-    await expect.poll(() => again.down?.code).toBe('UNAVAILABLE')
+    await eventually(() => again.down?.code).toBe('UNAVAILABLE')
     expect(again.opened).toBe(false)
   })
 
   test('that the shard has paused is not read until it goes on', async () => {
     const pipe = connection.openPipe(events)
-    await expect.poll(() => events.opened).toBe(true)
+    await eventually(() => events.opened).toBe(true)
     shard.client?.pause()
     for (let i = 0; i < 50; i += 1) pipe.write(gets(i, ['k']))
     await new Promise(resolve => setTimeout(resolve, 50))
     const before = shard.batches.length
     expect(before).toBeLessThan(50)
     shard.client?.resume()
-    await expect.poll(() => shard.batches.length).toBe(50)
+    await eventually(() => shard.batches.length).toBe(50)
   })
 
   test('of a client that does not read stops the shard, which goes on when it has drained', async () => {
@@ -191,7 +192,7 @@ describe('a pipe', () => {
     // A stream of grpc-js that was never read takes without bound; one that was paused does not.
     call.on('data', () => undefined)
     call.write(gets(0, ['k']))
-    await expect.poll(() => shard.batches.length).toBe(1)
+    await eventually(() => shard.batches.length).toBe(1)
     call.pause()
     const answer = { ...emptyResult, count: 1, statuses: [1], valueLengths: [500_000], values: Buffer.alloc(500_000) }
     let taken = 0
@@ -214,8 +215,8 @@ describe('a pipe', () => {
     await new Promise(resolve => setTimeout(resolve, 50))
     expect(shard.batches.length).toBe(1)
     call.resume()
-    await expect.poll(() => taken).toBe(200)
-    await expect.poll(() => shard.batches.length).toBe(2)
+    await eventually(() => taken).toBe(200)
+    await eventually(() => shard.batches.length).toBe(2)
     client.close()
   })
 

@@ -12,6 +12,7 @@ import {
   type ServerReflectionResponse,
 } from '../../src/wire/generated/grpc/reflection/v1/reflection.ts'
 import { CoordinatorDefinition } from '../../src/wire/generated/nearstate/v1/coordinator.ts'
+import { eventually } from '../contract/eventually.ts'
 
 const value = (version: number) => ({ key: 'k', value: Buffer.from('v'), version: BigInt(version) })
 let watching = 0
@@ -94,7 +95,7 @@ describe('a gRPC server', () => {
     }
     await expect(all('fail')).rejects.toMatchObject({ code: 'CONFLICT', message: 'enough' })
     await expect(all('', AbortSignal.timeout(50))).rejects.toMatchObject({ code: 'CANCELLED' })
-    await expect.poll(() => watching).toBe(0)
+    await eventually(() => watching).toBe(0)
     client.close()
   })
 

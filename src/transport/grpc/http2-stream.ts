@@ -169,7 +169,7 @@ class Http2ByteStream implements ByteStream {
   }
 
   #onTrailers(trailers: IncomingHttpHeaders): void {
-    const code = Number(trailers['grpc-status'] ?? status.UNKNOWN)
+    const code: status = Number(trailers['grpc-status'] ?? status.UNKNOWN)
     if (code === status.OK) {
       this.#status = new NearstateError('UNAVAILABLE', `${this.#what} failed: the server has ended the stream`)
       return
