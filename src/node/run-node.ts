@@ -142,8 +142,7 @@ class NodeLifecycle {
   }
 
   async #becomeReady({ feed, functions }: NodeParts, address: string, http: string): Promise<void> {
-    const never = new AbortController().signal
-    while ((feed.view?.state.partitions.length ?? 0) === 0 && !feed.stopped) await feed.next(never)
+    while ((feed.view?.state.partitions.length ?? 0) === 0 && !feed.stopped) await feed.next()
     this.#enter('loading')
     await functions.loadAll()
     this.#enter('serving')

@@ -4,7 +4,8 @@ import { liveMembers } from '../membership/transitions.ts'
 
 export class ViewFeed {
   #view: ClusterView | undefined
-  #next = Promise.withResolvers<void>()
+  /** Each leaves when it is woken or its signal aborts: a client that goes leaves nothing behind. */
+  readonly #waiting = new Set<() => void>()
   #stopped = false
   readonly #listeners: ((view: ClusterView) => void)[] = []
 
@@ -33,15 +34,16 @@ export class ViewFeed {
   }
 
   /** Resolves at the next change, when the feed stops, or when `signal` aborts. */
-  next(signal: AbortSignal): Promise<void> {
-    if (this.#stopped || signal.aborted) return Promise.resolve()
+  next(signal?: AbortSignal): Promise<void> {
+    if (this.#stopped || signal?.aborted === true) return Promise.resolve()
     return new Promise(resolve => {
       const done = (): void => {
-        signal.removeEventListener('abort', done)
+        this.#waiting.delete(done)
+        signal?.removeEventListener('abort', done)
         resolve()
       }
-      signal.addEventListener('abort', done, { once: true })
-      void this.#next.promise.then(done)
+      this.#waiting.add(done)
+      signal?.addEventListener('abort', done, { once: true })
     })
   }
 
@@ -51,8 +53,6 @@ export class ViewFeed {
   }
 
   #wake(): void {
-    const waiting = this.#next
-    this.#next = Promise.withResolvers<void>()
-    waiting.resolve()
+    for (const done of this.#waiting) done()
   }
 }
