@@ -101,6 +101,22 @@ describe('encoding', () => {
     expect(encodeKeyInto(codec, key, room, 3)).toBe(-1)
   })
 
+  it('of a tuple is the same wherever it is written', () => {
+    const codec: KeyCodec = ['tuple', 'string', 'int64', 'string']
+    const text = fc.oneof(fc.string({ maxLength: 50 }), fc.string({ unit: fc.constantFrom('a', '\0', 'é', '~'), maxLength: 5 }))
+    fc.assert(
+      fc.property(text, fc.maxSafeInteger(), text, fc.nat(120), (first, integer, last, size) => {
+        fc.pre(first !== '')
+        const key = [first, integer, last]
+        const encoded = encodeKey(codec, key)
+        const room = Buffer.alloc(size)
+        const length = encodeKeyInto(codec, key, room, 0)
+        expect(length).toBe(encoded.length <= size ? encoded.length : -1)
+        if (length >= 0) expect(hex(room.subarray(0, length))).toBe(hex(encoded))
+      }),
+    )
+  })
+
   it('refuses other types, and never shows the key', () => {
     expect(() => encodeKey('string', 5)).toThrow(refused('a string is wanted, got number'))
     expect(() => encodeKey('int64', 'secret')).toThrow(refused(/an integer \(number\) is wanted, got string$/))
