@@ -56,3 +56,18 @@ it('a node that is told to stop answers what is under way, says what is lost, an
   expect(outcomes.filter(outcome => outcome.status === 'fulfilled')).toHaveLength(writes.length)
   expect(node.lines.find(line => line.level === 'warn')?.msg).toContain('no other copy')
 })
+
+it('a shard that dies takes its node down, said in the log, with an exit code of its own', async () => {
+  const node = await startNodeProcess()
+  await using grid = await connect({ endpoints: [node.endpoint] })
+  await grid.functions.deploy(fileURLToPath(new URL('fixtures/endless-microtasks.ts', import.meta.url)))
+  const exited = once(node.process, 'exit')
+  grid
+    .map('m')
+    .invoke('k', 'spin')
+    .catch(() => undefined)
+  const [code, signal] = (await exited) as [number | null, string | null]
+  expect(signal).toBeNull()
+  expect(code).not.toBe(0)
+  expect(node.lines.filter(line => line.level === 'error').map(line => line.msg)).not.toEqual([])
+})
