@@ -60,8 +60,9 @@ export interface ShardJobsNeeds {
   readonly maps: LocalMaps
   readonly slices: Slices
   readonly userCode: UserCode
+  readonly clock: Clock
+  /** False: taken, and the link is above its high-water mark until onPeerDrain. */
   sendExchange(to: ShardId, bytes: Uint8Array): boolean
-  wallTimeMs(): number
   log(level: 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number>>): void
 }
 
@@ -140,8 +141,8 @@ export class Shard implements PeerListener {
       }),
       slices: userCode.slices,
       userCode,
+      clock,
       sendExchange: (to, bytes) => this.#network.links.send(to, 'exchange', bytes),
-      wallTimeMs: () => clock.wallTimeMs(),
       log: (level, message, fields) => this.#log(level, message, fields),
     })
     this.#sweeper = {

@@ -10,42 +10,27 @@
  */
 import { invalidArgument, messageOf, NearstateError } from '../../base/errors.ts'
 import type { ShardId } from '../../base/ids.ts'
-import type { Assignment, ShardProgress } from '../../streaming/assignment.ts'
+import type { ShardProgress } from '../../streaming/assignment.ts'
 import { readFrame, type RowCodec } from '../../streaming/exchange/frame.ts'
 import { mapsOf } from '../../streaming/execution/plan.ts'
 import { ShardTask } from '../../streaming/execution/shard-task.ts'
 import { type BuiltJob, buildJob, isJob } from '../../streaming/graph/job.ts'
 import { graphHash } from '../../streaming/graph/job-graph.ts'
-import type { LocalMap, LocalMaps } from '../../streaming/ports.ts'
+import type { LocalMap } from '../../streaming/ports.ts'
 import type { SourceConnector } from '../../streaming/source.ts'
 import { decodeValue, encodeValue } from '../../wire/value-codec.ts'
-import type { Bundle } from '../protocol.ts'
+import type { Bundle, ShardRequest } from '../protocol.ts'
+import type { ShardJobsNeeds } from '../shard.ts'
 import type { UserCode } from '../user-code/user-code.ts'
-import type { Slices } from '../user-code/slice-task.ts'
 import { JobAttempt } from './job-attempt.ts'
 import { callUserCode } from './user-call.ts'
 
-export interface JobHostOptions {
-  readonly self: ShardId
-  readonly maps: LocalMaps
-  readonly slices: Slices
+export interface JobHostOptions extends Omit<ShardJobsNeeds, 'userCode'> {
   readonly userCode: Pick<UserCode, 'evaluateModule' | 'describeFailure' | 'clearQuarantine'>
   readonly connectorOf: (kind: string) => SourceConnector
-  /** False: taken, and the link is above its high-water mark until onPeerDrain. */
-  readonly sendExchange: (to: ShardId, bytes: Uint8Array) => boolean
-  /** Monotonic; default the process's own. */
-  readonly nowMs?: () => number
-  readonly wallTimeMs: () => number
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number>>) => void
 }
 
-export interface StartJob {
-  readonly job: string
-  readonly attempt: number
-  readonly bundle: Bundle
-  readonly argsJson: string
-  readonly assignment: Assignment
-}
+export type StartJob = Omit<Extract<ShardRequest, { kind: 'startJob' }>, 'kind'>
 
 /** Started, and perhaps still standing up. */
 interface Started {
@@ -152,7 +137,7 @@ export class JobHost {
 
   async #standUp(request: StartJob, mine: () => Started): Promise<{ readonly graphHash: string }> {
     const { job, attempt, assignment, bundle } = request
-    const { self, slices, userCode } = this.#options
+    const { self, slices, userCode, clock } = this.#options
     const index = assignment.shards.indexOf(self)
     if (index < 0) throw invalidArgument(`Cannot start job "${job}": this shard takes no part in the attempt`)
     const built = await this.#build(job, bundle, request.argsJson)
@@ -166,7 +151,7 @@ export class JobHost {
         attempt,
         assignment,
         slices,
-        clock: { nowMs: this.#options.nowMs ?? (() => performance.now()), wallTimeMs: this.#options.wallTimeMs },
+        clock,
         describe: thrown => userCode.describeFailure(thrown, bundle),
         ended: done => this.#logEnd(done),
       },

@@ -67,8 +67,7 @@ class Pair {
             this.hosts.get(to)?.onExchange(self, bytes)
             return true
           },
-          nowMs: () => (this.#nowMs += 0.1),
-          wallTimeMs: () => 1_700_000_000_000,
+          clock: { nowMs: () => (this.#nowMs += 0.1), wallTimeMs: () => 1_700_000_000_000 },
           log: (level, message) => void this.logged.push(`${level}: ${message}`),
         })
         return [self, host]
