@@ -5,6 +5,7 @@
  * timers) are named by their content. Value: { stage, origin, line, reason, row | raw, at }: the row as the failing stage got it,
  * or, when it was cut off, as it was where its chain of stages began (a source's record, a row behind keyBy).
  */
+import { NearstateError } from '../../base/errors.ts'
 import type { Edge } from '../exchange/edge.ts'
 import type { RowCodec } from '../exchange/frame.ts'
 import type { Router } from '../exchange/router.ts'
@@ -61,22 +62,23 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
       ...shown.fields,
       at: this.unit.wallTimeMs,
     }
-    const key = place === undefined ? `${name}:${shown.text.slice(0, rawTextMax)}` : `${place.origin}:${place.line}:${name}`
-    const partition = this.#router.partitionOf(key.toWellFormed())
+    const named = place === undefined ? `${name}:${shown.text.slice(0, rawTextMax)}` : `${place.origin}:${place.line}:${name}`
+    const key = named.toWellFormed()
+    const partition = this.#router.partitionOf(key)
     const owner = this.#router.owners[partition] as number
     if (owner !== this.#router.self) {
-      this.edge.waitingFor(owner).push(letter, 0, noOrigin, key.toWellFormed(), partition)
+      this.edge.waitingFor(owner).push(letter, 0, noOrigin, key, partition)
       return
     }
     const { rowsIn, rowsOut } = this.unit.counters
     rowsIn[this.stage] = (rowsIn[this.stage] as number) + 1
     rowsOut[this.stage] = (rowsOut[this.stage] as number) + 1
-    this.laidDown.push(this.codec.encode(letter), 0, noOrigin, key.toWellFormed(), partition)
+    this.laidDown.push(this.codec.encode(letter), 0, noOrigin, key, partition)
   }
 
   /** A letter that its own map refuses is counted and dropped: it has nowhere else to go. */
   protected override refused(at: number, thrown: unknown): void {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'INVALID_ARGUMENT') {
+    if (thrown instanceof NearstateError && thrown.code === 'INVALID_ARGUMENT') {
       const { deadLetters } = this.unit.counters
       deadLetters[this.stage] = (deadLetters[this.stage] as number) + 1
       return

@@ -8,12 +8,12 @@
 import { invalidArgument, NearstateError } from '../../base/errors.ts'
 import type { Schema } from '../../base/schema.ts'
 import { checkValue } from '../graph/broken-row.ts'
+import { refusePromise } from '../graph/refuse-async.ts'
 import type { RowCodec } from '../exchange/frame.ts'
 import type { LocalMap } from '../ports.ts'
 import { Batch } from './batch.ts'
 import { Operator } from './operator.ts'
 import { plainOf } from './plain.ts'
-import { refusePromise } from './stateless.ts'
 import { StageFailure, type Unit, UnitSignal } from './unit.ts'
 
 export class SinkOperator extends Operator {
