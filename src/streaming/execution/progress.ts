@@ -5,6 +5,15 @@ import type { Operator } from '../operators/operator.ts'
 import type { Counters } from '../operators/unit.ts'
 import type { Mark } from '../time/watermarks.ts'
 
+/** Where the time goes, in milliseconds; for benchmarks. */
+export interface TaskProfile {
+  nowMs(): number
+  parsingMs: number
+  operatorsMs: number
+  exchangeMs: number
+  sinkMs: number
+}
+
 export function stageProgress(
   nodes: readonly StageNode[],
   operators: readonly Operator[],
