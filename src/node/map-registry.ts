@@ -98,7 +98,9 @@ export class MapRegistry {
 
   /** Takes a removed map out of this node's copy at once, without waiting for the watch. */
   drop(name: string, id: MapId): void {
-    this.#dropped.set(name, id)
+    if (this.#answered.get(name)?.id === id) this.#answered.delete(name)
+    // Otherwise the watch has told of the end already.
+    if (this.#table.get(name)?.id === id) this.#dropped.set(name, id)
     this.#options.onChange(this.definitions)
   }
 
