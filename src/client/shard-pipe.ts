@@ -6,12 +6,21 @@
  *
  * 1. Nothing is written before the shard has answered the opening of the stream, so what fails before that was not sent.
  * 2. At most `inFlightMax` operations are unanswered; up to `waitingMax` more wait in order; above that a call is refused.
+ * 3. No more uploads are open than the shard takes: one counts until its operation has its answer, whether or not anybody waits for it.
  */
 import { NearstateError } from '../base/errors.ts'
 import type { PipeStream, PipeStreamListener } from '../transport/pipe-stream.ts'
 import { ChunkAssembler, chunksOf } from '../wire/chunks.ts'
 import { type MapDeclaration, type OperationBatch, type ResultBatch, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
-import { batchOperationsMax, batchTargetBytes, chunkMaxBytes, wireVersion } from '../wire/limits.ts'
+import {
+  answerMaxBytesOf,
+  batchOperationsMax,
+  batchTargetBytes,
+  chunkMaxBytes,
+  uploadsMax,
+  uploadsMaxBytes,
+  wireVersion,
+} from '../wire/limits.ts'
 import { emptyBatch, emptyOptions, OperationBuilder } from '../wire/operations.ts'
 import { errorOf, type ResultReader } from '../wire/results.ts'
 import { type AnswerTaker, Answers } from './answers.ts'
@@ -53,6 +62,10 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
   #waiting: Operation[] = []
   #declarations: MapDeclaration[] = []
   #pendingChunks: { upload: number; value: Buffer }[] = []
+  /** Sizes of the values sent in chunks, by operation, until the answer comes. */
+  readonly #uploads = new Map<number, number>()
+  /** Of those and of `#pendingChunks`. */
+  #uploadBytes = 0
   #inFlightBytes = 0
   #nextId = 0
   #nextUpload = 1
@@ -66,7 +79,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     this.#gateway = gateway
     this.#owner = owner
     this.#limits = limits
-    this.#assembler = new ChunkAssembler(limits.valueMaxBytes)
+    this.#assembler = new ChunkAssembler(answerMaxBytesOf(limits.valueMaxBytes))
     this.#stream = open(this)
     this.#stream.write({ ...emptyBatch(), wireVersion })
   }
@@ -89,9 +102,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     valueStart: number,
     valueEnd: number,
   ): void {
-    const full =
-      this.#inFlight.size + this.#queued.length >= this.#limits.inFlightMax || this.#inFlightBytes >= this.#limits.inFlightMaxBytes
-    if (full || this.#waiting.length > 0) {
+    if (this.#waiting.length > 0 || this.#isFull(valueEnd - valueStart)) {
       this.#wait(operation, key, keyStart, keyEnd, value, valueStart, valueEnd)
       return
     }
@@ -188,7 +199,17 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     return slot
   }
 
+  /** Whether an operation with a value of so many bytes has to wait. */
+  #isFull(valueBytes: number): boolean {
+    const { inFlightMax, inFlightMaxBytes } = this.#limits
+    if (this.#inFlight.size + this.#queued.length >= inFlightMax || this.#inFlightBytes >= inFlightMaxBytes) return true
+    if (valueBytes <= chunkMaxBytes) return false
+    const open = this.#uploads.size + this.#pendingChunks.length
+    return open >= uploadsMax || (open > 0 && this.#uploadBytes + valueBytes > uploadsMaxBytes)
+  }
+
   #upload(value: Buffer): number {
+    this.#uploadBytes += value.length
     const upload = this.#nextUpload
     this.#nextUpload = upload === 0xffffffff ? 1 : upload + 1
     this.#pendingChunks.push({ upload, value })
@@ -244,8 +265,10 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     locate(operations, batch)
     for (let i = 0; i < operations.length; i += 1) {
       const operation = operations[i] as Operation
+      const id = (firstId + i) >>> 0
       operation.sent = true
-      this.#inFlight.add((firstId + i) >>> 0, operation)
+      this.#inFlight.add(id, operation)
+      if (operation.largeValue !== undefined) this.#uploads.set(id, operation.largeValue.length)
     }
     this.#nextId = (firstId + operations.length) >>> 0
     if (!this.#stream.write(batch)) this.#state = 'full'
@@ -260,6 +283,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     const id = reader.idAt(index)
     const detail = reader.detailAt(index)
     const chunked = detail?.chunked === true ? this.#assembler.take(id) : undefined
+    if (this.#uploads.size > 0) this.#uploadAnswered(id)
     const operation = this.#inFlight.take(id)
     // Its deadline has passed or its caller has left.
     if (operation === undefined) return
@@ -279,6 +303,11 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     }
   }
 
+  #uploadAnswered(id: number): void {
+    this.#uploadBytes -= this.#uploads.get(id) ?? 0
+    this.#uploads.delete(id)
+  }
+
   portion(): number {
     return Math.max(portionMin, Math.ceil((this.#inFlight.size + this.#queued.length) / wavesMax))
   }
@@ -296,9 +325,8 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     const waiting = this.#waiting
     let taken = 0
     while (taken < waiting.length) {
-      if (this.#inFlight.size + this.#queued.length >= this.#limits.inFlightMax || this.#inFlightBytes >= this.#limits.inFlightMaxBytes)
-        break
       const operation = waiting[taken] as Operation
+      if (this.#isFull(operation.valueEnd - operation.valueStart)) break
       taken += 1
       if (operation.settled) continue
       const value = operation.valueEnd > operation.valueStart ? operation.values : undefined
