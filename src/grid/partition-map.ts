@@ -39,11 +39,11 @@ export interface PartitionMapOptions {
 
 export class PartitionMap {
   readonly definition: MapDefinition
+  readonly valueMaxBytes: number
   /** Why the last operation that answered `refused` was. */
   refusal: NearstateError | undefined
   readonly #store: MapStore
   readonly #partition: PartitionStore
-  readonly #valueMaxBytes: number
   readonly #append: (effect: Effect) => void
   readonly #put: PutEffect
   readonly #expire: ExpireEffect
@@ -55,7 +55,7 @@ export class PartitionMap {
     const map = definition.id
     this.definition = definition
     this.#partition = store
-    this.#valueMaxBytes = options.valueMaxBytes
+    this.valueMaxBytes = options.valueMaxBytes
     this.#append = append
     const nothing = new Uint8Array(0)
     this.#put = {
@@ -251,7 +251,7 @@ export class PartitionMap {
     wallTimeMs: number,
   ): Outcome {
     const valueBytes = valueEnd - valueStart
-    if (valueBytes > this.#valueMaxBytes) return this.#refuse(this.#tooLarge('value', valueBytes, this.#valueMaxBytes))
+    if (valueBytes > this.valueMaxBytes) return this.#refuse(this.#tooLarge('value', valueBytes, this.valueMaxBytes))
     if (end - start > keyMaxBytes) return this.#refuse(this.#tooLarge('key', end - start, keyMaxBytes))
     if (this.#admit(key, start, end, valueBytes, expiresAtMs !== 0, maxIdleMs !== 0)) return Outcome.refused
     const effect = this.#put

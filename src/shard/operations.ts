@@ -186,6 +186,7 @@ export class Operations {
       partition,
       name: options?.function ?? '',
       args: this.#value.subarray(this.#valueStart, this.#valueEnd),
+      isAbandoned: () => pipe.isClosed,
       done(outcome) {
         if (pipe.isClosed) return
         if (outcome.kind === 'failed') pipe.writer.error(id, outcome.error)
