@@ -30,6 +30,14 @@ export function mapNameRefusal(name: string): NearstateError | undefined {
   )
 }
 
+/** Why no map can have keys of a space of this name; undefined: one can. */
+export function keySpaceNameRefusal(map: string, keySpace: string): NearstateError | undefined {
+  if (keySpace.length > 0 && Buffer.byteLength(keySpace) <= nameMaxBytes && !/\p{Cc}/u.test(keySpace)) return undefined
+  return invalidArgument(
+    `Cannot use map "${map}" with key space ${JSON.stringify(keySpace.slice(0, nameMaxBytes))}: its name has 1 to ${nameMaxBytes} bytes without control characters`,
+  )
+}
+
 /** Maps whose name begins so are the system's own; users cannot create, write or destroy them. */
 const systemMapPrefix = '__'
 export const isSystemMap = (name: string): boolean => name.startsWith(systemMapPrefix)

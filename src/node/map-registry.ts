@@ -7,7 +7,7 @@
  */
 import { NearstateError, invalidArgument } from '../base/errors.ts'
 import type { MapId } from '../base/ids.ts'
-import { isSystemMap, type MapDefinition, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
+import { isSystemMap, keySpaceNameRefusal, type MapDefinition, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
 import { formatKeyCodec } from '../keys/key-codec.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
@@ -145,7 +145,8 @@ function checkName(name: string): void {
 
 export function checkSettings(settings: MapSettings): void {
   checkName(settings.name)
-  if (settings.keySpace.length === 0) throw invalidArgument(`Cannot create map "${settings.name}": its key space has no name`)
+  const refusal = keySpaceNameRefusal(settings.name, settings.keySpace)
+  if (refusal !== undefined) throw refusal
   if (!evictions.includes(settings.eviction)) {
     throw invalidArgument(
       `Cannot create map "${settings.name}": eviction is "${settings.eviction}", one of ${evictions.join(', ')} is wanted`,

@@ -3,13 +3,15 @@
  * so a map that is destroyed and made anew under its name is a new map to every pipe.
  */
 import { invalidArgument, type NearstateError } from '../base/errors.ts'
-import { isSystemMap, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
+import { isSystemMap, keySpaceNameRefusal, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
 import { type KeyCodec, parseKeyCodec } from '../keys/key-codec.ts'
 import type { MapDeclaration } from '../wire/generated/nearstate/v1/data.ts'
 import { keySpaceRefusal, type MapCatalog, type MapHandle } from './map-catalog.ts'
 
 /** Maps per pipe; a declaration beyond ends the stream. */
 const slotsMax = 4096
+
+const nothingDeclared = { name: '', keySpace: '', keyCodec: '' }
 
 export class MapSlot {
   readonly name: string
@@ -28,11 +30,13 @@ export class MapSlot {
   readonly denied: NearstateError | undefined
 
   constructor(declaration: MapDeclaration, mayUseSystemMaps: boolean) {
-    this.name = declaration.name
-    this.keySpace = declaration.keySpace
-    this.codecText = declaration.keyCodec
-    this.codec = 'string'
     this.denied = declarationRefusal(declaration, mayUseSystemMaps)
+    // What was refused may be of any length, and is not kept.
+    const { name, keySpace, keyCodec } = this.denied === undefined ? declaration : nothingDeclared
+    this.name = name
+    this.keySpace = keySpace
+    this.codecText = keyCodec
+    this.codec = 'string'
     if (this.denied === undefined && this.codecText !== '') this.codec = parseKeyCodec(this.codecText)
   }
 
@@ -82,11 +86,14 @@ function declarationRefusal(declaration: MapDeclaration, mayUseSystemMaps: boole
   if (refusal !== undefined) return refusal
   if (isSystemMap(name) && !mayUseSystemMaps) return systemMapRefusal(name)
   if ((keySpace === '') !== (keyCodec === ''))
-    return invalidArgument(`Cannot use map "${name}": key space and codec come together, got "${keySpace}" and "${keyCodec}"`)
+    return invalidArgument(
+      `Cannot use map "${name}": key space and codec come together, only ${keySpace === '' ? 'the codec' : 'the space'} came`,
+    )
+  if (keySpace === '') return undefined
   try {
-    if (keyCodec !== '') parseKeyCodec(keyCodec)
+    parseKeyCodec(keyCodec)
   } catch (error) {
     return error as NearstateError
   }
-  return undefined
+  return keySpaceNameRefusal(name, keySpace)
 }

@@ -55,6 +55,8 @@ describe('the registry of maps', () => {
       { ttlMs: -1 },
       { eviction: 'lru' as const },
       { keySpace: '' },
+      { keySpace: 'x'.repeat(256) },
+      { keySpace: 'a\nb' },
     ]) {
       await expect(registry.create(settings(wrong))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     }
