@@ -30,7 +30,17 @@ import { Ownership } from './ownership.ts'
 import { mapStats, Partitions } from './partitions.ts'
 import { PeerPipes } from './peer-pipes.ts'
 import type { PipeShared } from './pipe.ts'
-import type { Bundle, FromShard, ShardAnswers, ShardCommand, ShardRequest, ShardStart, ShardStatsReport, ToShard } from './protocol.ts'
+import type {
+  Bundle,
+  FromShard,
+  ShardAnswers,
+  ShardCommand,
+  ShardLimits,
+  ShardRequest,
+  ShardStart,
+  ShardStatsReport,
+  ToShard,
+} from './protocol.ts'
 import { SingleCalls } from './single-calls.ts'
 import { Turns, type WorkSource } from './turns.ts'
 import type { Slices } from './user-code/slice-task.ts'
@@ -84,6 +94,9 @@ const valueCodec: ValueCodec = { encode: encodeValue, decode: decodeValue }
 /** Decoded copies for jobs, per map and shard: a share of the store's memory within these bounds. */
 const copiesShare = 1 / 64
 const copiesMaxBytes = 64 * 1024 * 1024
+/** Operations and uploads that wait, over all clients: beside the memory for data. */
+const queuedMaxBytesOf = ({ valueMaxBytes, memoryMaxBytes }: ShardLimits): number =>
+  Math.max(256 * 1024 * 1024, 4 * valueMaxBytes, memoryMaxBytes / 8)
 
 export class Shard implements PeerListener {
   readonly #options: ShardOptions
@@ -112,7 +125,7 @@ export class Shard implements PeerListener {
       sendAsk: (id, ask) => options.send({ type: 'ensureMap', id, ask }),
       onDropped: handle => this.#partitions.dropMap(handle),
     })
-    this.#admission = new Admission(limits.queuedOperationsMax)
+    this.#admission = new Admission(limits.queuedOperationsMax, queuedMaxBytesOf(limits))
     this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later })
     this.#network = options.createNetwork(this, shard => this.#ownership.addressOf(shard))
     this.#gateway = new Gateway(this.#network.links, this.#ownership, limits.valueMaxBytes)
