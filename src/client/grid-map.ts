@@ -10,7 +10,6 @@ import { invalidArgument, NearstateError } from '../base/errors.ts'
 import { type Schema, validate } from '../base/schema.ts'
 import { encodeKeyInto, encodeKeyPrefix, keyMaxBytes } from '../keys/encode-key.ts'
 import type { InvokeFunction } from '../keys/function-types.ts'
-import { formatKeyCodec } from '../keys/key-codec.ts'
 import type { AnyKey, KeyOf } from '../keys/key-space.ts'
 import { partitionOfKey } from '../keys/partition-of.ts'
 import { OperationKind, type OperationOptions, type ResultDetail } from '../wire/generated/nearstate/v1/data.ts'
@@ -61,7 +60,7 @@ export class GridMap<S extends AnyKey, V> {
     this.name = name
     this.key = key
     this.#router = router
-    this.#route = { name, keySpace: key.name, keyCodec: key.codec, keyCodecText: formatKeyCodec(key.codec) }
+    this.#route = router.routeOf(name, key)
     this.#schema = schema
     this.#timeoutMs = timeoutMs
   }

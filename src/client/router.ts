@@ -8,10 +8,12 @@
  * 4. One timer serves all deadlines, and runs only while something is unanswered.
  */
 import { NearstateError } from '../base/errors.ts'
+import { formatKeyCodec } from '../keys/key-codec.ts'
+import type { AnyKey } from '../keys/key-space.ts'
 import type { ShardConnection } from '../transport/grpc/pipe-client.ts'
 import type { ClusterDescription } from '../wire/generated/nearstate/v1/admin.ts'
 import { isWrite } from '../wire/operations.ts'
-import type { Operation } from './operation.ts'
+import type { MapRoute, Operation } from './operation.ts'
 import { type PipeLimits, type PipeOwner, ShardPipe } from './shard-pipe.ts'
 
 export interface RouterOptions {
@@ -47,6 +49,7 @@ export class Router implements PipeOwner {
   #primaries: (string | undefined)[] = []
   /** The pipe of each partition, when it is known to be up; the fast path. */
   #pipes: (ShardPipe | undefined)[] = []
+  readonly #routes = new Map<string, MapRoute>()
   #parked: Parked[] = []
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -61,6 +64,18 @@ export class Router implements PipeOwner {
 
   get valueMaxBytes(): number {
     return Number(this.#description?.valueMaxBytes ?? 0n)
+  }
+
+  /** The same object for the same map, however often it is asked for: pipes number maps by it. */
+  routeOf(name: string, key: AnyKey): MapRoute {
+    const keyCodecText = formatKeyCodec(key.codec)
+    const identity = JSON.stringify([name, key.name, keyCodecText])
+    let route = this.#routes.get(identity)
+    if (route === undefined) {
+      route = { name, keySpace: key.name, keyCodec: key.codec, keyCodecText }
+      this.#routes.set(identity, route)
+    }
+    return route
   }
 
   update(description: ClusterDescription): void {

@@ -17,6 +17,7 @@ import {
   batchOperationsMax,
   batchTargetBytes,
   chunkMaxBytes,
+  mapSlotsMax,
   uploadsMax,
   uploadsMaxBytes,
   wireVersion,
@@ -166,6 +167,11 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     valueStart: number,
     valueEnd: number,
   ): void {
+    const slot = this.#slots.get(operation.route) ?? this.#declare(operation.route)
+    if (slot === mapSlotsMax) {
+      operation.fail(tooManyMaps(operation.route.name))
+      return
+    }
     const valueBytes = valueEnd - valueStart
     if (this.#builder.count >= batchOperationsMax || this.#builder.bytes + keyEnd - keyStart + valueBytes > batchTargetBytes) this.#flush()
     let options = operation.options
@@ -175,7 +181,6 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
       options = { ...(options ?? emptyOptions()), upload: this.#upload(operation.largeValue) }
       inline = undefined
     }
-    const slot = this.#slots.get(operation.route) ?? this.#declare(operation.route)
     this.#builder.append(operation.kind, slot, key, keyStart, keyEnd, inline, valueStart, valueEnd, options)
     operation.tableVersion = this.tableVersion
     this.#inFlightBytes += keyEnd - keyStart + valueBytes
@@ -192,8 +197,10 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     this.#flush()
   }
 
+  /** `mapSlotsMax` when there is no room for another. */
   #declare(route: MapRoute): number {
     const slot = this.#slots.size
+    if (slot === mapSlotsMax) return slot
     this.#slots.set(route, slot)
     this.#declarations.push({ slot, name: route.name, keySpace: route.keySpace, keyCodec: route.keyCodecText })
     return slot
@@ -369,6 +376,12 @@ function locate(operations: readonly Operation[], batch: OperationBatch): void {
 }
 
 const bytesOf = (operation: Operation): number => operation.keyEnd - operation.keyStart + operation.valueEnd - operation.valueStart
+
+const tooManyMaps = (name: string): NearstateError =>
+  new NearstateError(
+    'RESOURCE_EXHAUSTED',
+    `Cannot use map "${name}": this connection has used ${mapSlotsMax} maps, which is the limit; use fewer maps, or a connection of its own for some`,
+  )
 
 function expireUnsent(operation: Operation, nowMs: number): void {
   if (operation.deadlineMs <= nowMs) operation.fail(operation.unanswered('DEADLINE_EXCEEDED', 'it waited for its turn beyond the time-out'))

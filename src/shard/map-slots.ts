@@ -6,10 +6,8 @@ import { invalidArgument, type NearstateError } from '../base/errors.ts'
 import { isSystemMap, keySpaceNameRefusal, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
 import { type KeyCodec, parseKeyCodec } from '../keys/key-codec.ts'
 import type { MapDeclaration } from '../wire/generated/nearstate/v1/data.ts'
+import { mapSlotsMax } from '../wire/limits.ts'
 import { keySpaceRefusal, type MapCatalog, type MapHandle } from './map-catalog.ts'
-
-/** Maps per pipe; a declaration beyond ends the stream. */
-const slotsMax = 4096
 
 const nothingDeclared = { name: '', keySpace: '', keyCodec: '' }
 
@@ -73,7 +71,7 @@ export class MapSlots {
   /** Throws when the stream must end. */
   declare(declaration: MapDeclaration): void {
     const { slot, name } = declaration
-    if (slot >= slotsMax) throw invalidArgument(`Cannot declare map slot ${slot}: slots are 0 to ${slotsMax - 1} on one stream`)
+    if (slot >= mapSlotsMax) throw invalidArgument(`Cannot declare map slot ${slot}: slots are 0 to ${mapSlotsMax - 1} on one stream`)
     if (this.#slots[slot] !== undefined) throw invalidArgument(`Cannot declare map slot ${slot} for "${name}": it is taken on this stream`)
     while (this.#slots.length < slot) this.#slots.push(undefined)
     this.#slots[slot] = new MapSlot(declaration, this.#mayUseSystemMaps)

@@ -8,7 +8,7 @@
  *    its slice, a write for its map to be created) parks its partition: later operations of this pipe on it wait behind it.
  * 2. Every admitted operation is answered once, or dropped with the pipe; either way admission gets it back.
  * 3. Bounds: operations and bytes by admission control; this pipe is paused above `pausedAbove` operations or `pausedAboveBytes`;
- *    nothing is executed while the client does not read its answers; uploads by ChunkAssembler; declared maps by `slotsMax`.
+ *    nothing is executed while the client does not read its answers; uploads by ChunkAssembler; declared maps by `mapSlotsMax`.
  * 4. All answers of a slice leave as one batch (or the few that hold 1 MiB each).
  */
 import { invalidArgument, NearstateError } from '../base/errors.ts'

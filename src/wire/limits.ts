@@ -14,3 +14,5 @@ export const uploadsMax = 16
 export const uploadsMaxBytes = 64 * 1024 * 1024
 /** Largest answer in chunks: a page of a scan or of results is at its target plus one value. */
 export const answerMaxBytesOf = (valueMaxBytes: number): number => 2 * valueMaxBytes + 8 * 1024 * 1024
+/** Maps that may be named on one stream; a declaration beyond ends it. */
+export const mapSlotsMax = 4096

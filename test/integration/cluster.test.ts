@@ -53,6 +53,13 @@ describe('a cluster in one process', () => {
     grid = await connect({ endpoints: cluster.endpoints, requestTimeout: '20s' })
   })
 
+  it('serves a client that asks for its map anew for every call, thousands of times', async () => {
+    for (let call = 0; call < 5000; call += 100) {
+      await Promise.all(Array.from({ length: 100 }, (_, i) => grid.map('asked-for-anew').set('a', call + i)))
+    }
+    expect(await grid.map('asked-for-anew').size()).toBe(1)
+  })
+
   afterAll(async () => {
     await grid?.close()
     await cluster?.stop()
