@@ -63,8 +63,9 @@ export class SimulatedClient {
   #inFlight = 0
   /** The last value seen per key: what a `compare` expects. */
   readonly #lastSeen = new Map<string, string | undefined>()
-  /** Called at the moment at which an answer comes in. */
-  onAnswered: (call: KeyCall) => void = () => {}
+  /** Every answer to a named request, late ones too. */
+  onTold: (request: string, answer: KeyAnswer) => void = () => {}
+  readonly #requestNames = new Map<number, string>()
 
   constructor(
     actor: Actor,
@@ -225,7 +226,6 @@ export class SimulatedClient {
     if (answer?.kind === 'value') this.#lastSeen.set(call.key, answer.value)
     if (answer !== undefined && call.operation.kind === 'swap') this.#lastSeen.set(call.key, call.operation.value)
     if (answer !== undefined && call.operation.kind === 'remove') this.#lastSeen.set(call.key, undefined)
-    this.onAnswered(call)
   }
 
   #sessionName(): string {
@@ -288,6 +288,9 @@ export class SimulatedClient {
     this.#nextId += 1
     this.#waiting.set(id, handle)
     const request = make(id)
+    if (request.kind === 'call' && request.ticket !== undefined) {
+      this.#requestNames.set(id, `${request.partition}/${request.ticket.ticket}/${request.ticket.number}`)
+    }
     this.#trace.add(this.#trueNowMs(), this.address, () => `asks ${to}: ${JSON.stringify({ ...request, kind: undefined })}`)
     this.#network.send({ address: this.address, host: this.actor.host }, to, request)
     this.actor.after(this.#options.attemptMs, () => {
@@ -296,6 +299,8 @@ export class SimulatedClient {
   }
 
   #receive(message: ClientAnswer): void {
+    const name = this.#requestNames.get(message.id)
+    if (name !== undefined && message.outcome.kind === 'done') this.onTold(name, message.outcome.answer)
     const handle = this.#waiting.get(message.id)
     if (handle === undefined) return
     this.#waiting.delete(message.id)
