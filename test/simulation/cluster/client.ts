@@ -78,7 +78,7 @@ export class SimulatedClient {
     options: ClientOptions,
   ) {
     this.actor = actor
-    this.address = actor.name
+    this.address = `${actor.name}:0`
     this.#network = network
     this.#random = random
     this.#history = history
@@ -107,7 +107,7 @@ export class SimulatedClient {
     const { keys } = this.#options
     const { key, partition } = keys[randomInteger(this.#random, keys.length)] ?? { key: '', partition: 0 }
     const operation = this.#drawOperation(key)
-    const call = this.#history.begin(this.address, key, partition, operation, this.#trueNowMs())
+    const call = this.#history.begin(this.actor.name, key, partition, operation, this.#trueNowMs())
     const running: Running = {
       call,
       startedAtMs: this.actor.nowMs(),
@@ -126,7 +126,7 @@ export class SimulatedClient {
     const write = (draw - this.#options.readPart) / (1 - this.#options.readPart)
     if (write < 0.1) return { kind: 'remove' }
     this.#nextValue += 1
-    const value = `${this.address}.${this.#nextValue}`
+    const value = `${this.actor.name}.${this.#nextValue}`
     if (write < 0.25 && this.#lastSeen.has(key)) return { kind: 'compare', expected: this.#lastSeen.get(key), value }
     return { kind: 'swap', value, isTimed: this.#random.next() < this.#options.timedPart }
   }
@@ -229,7 +229,7 @@ export class SimulatedClient {
   }
 
   #sessionName(): string {
-    return `${this.address}/s`
+    return `${this.actor.name}/s`
   }
 
   #sessionOf(partition: number): PartitionSession {
@@ -263,7 +263,9 @@ export class SimulatedClient {
   }
 
   #primaryOf(partition: number): string | undefined {
-    return this.#view?.state.partitions[partition]?.primary?.shard
+    const state = this.#view?.state
+    const primary = state?.partitions[partition]?.primary
+    return state?.members.flatMap(({ shards }) => shards).find(({ id }) => id === primary?.shard)?.address
   }
 
   #refresh(): void {
@@ -291,7 +293,7 @@ export class SimulatedClient {
     if (request.kind === 'call' && request.ticket !== undefined) {
       this.#requestNames.set(id, `${request.partition}/${request.ticket.ticket}/${request.ticket.number}`)
     }
-    this.#trace.add(this.#trueNowMs(), this.address, () => `asks ${to}: ${JSON.stringify({ ...request, kind: undefined })}`)
+    this.#trace.add(this.#trueNowMs(), this.actor.name, () => `asks ${to}: ${JSON.stringify({ ...request, kind: undefined })}`)
     this.#network.send({ address: this.address, host: this.actor.host }, to, request)
     this.actor.after(this.#options.attemptMs, () => {
       if (this.#waiting.delete(id)) handle(undefined)

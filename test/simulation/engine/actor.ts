@@ -21,15 +21,14 @@ export class Actor {
   readonly host: string
   /** Called after each thing that happened to it: where a driver takes actions and sets the next wake. */
   afterTurn: () => void = () => {}
-  /** Local time at which the last turn before this one began: what a clock read once per loop turn would still say. */
-  previousTurnAtMs = 0
+  /** What a clock read once per loop turn, before anything is received, says: after a pause it is still the time from before. */
+  loopTurnAtMs = 0
   readonly #scheduler: Scheduler
   readonly #random: Random
   readonly #clock: ActorClock
   #pausedCount = 0
   #isDead = false
   #waiting: Happening[] = []
-  #turnAtMs = 0
   #wakeAtMs: number | undefined
   #wakeSequence = 0
   #onWake: () => void = () => {}
@@ -65,6 +64,7 @@ export class Actor {
   }
 
   pause(): void {
+    if (this.#pausedCount === 0) this.loopTurnAtMs = this.nowMs()
     this.#pausedCount += 1
   }
 
@@ -75,7 +75,7 @@ export class Actor {
     this.#waiting = []
     const first = this.#random.next() < 0.5 ? 'timer' : 'message'
     for (const happening of [...waiting.filter(({ kind }) => kind === first), ...waiting.filter(({ kind }) => kind !== first)]) {
-      this.#happen(happening)
+      this.#run(happening)
     }
   }
 
@@ -118,8 +118,12 @@ export class Actor {
       this.#waiting.push(happening)
       return
     }
-    this.previousTurnAtMs = this.#turnAtMs
-    this.#turnAtMs = this.nowMs()
+    this.loopTurnAtMs = this.nowMs()
+    this.#run(happening)
+  }
+
+  #run(happening: Happening): void {
+    if (this.#isDead) return
     happening.run()
     if (!this.#isDead) this.afterTurn()
   }

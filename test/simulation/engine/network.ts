@@ -26,6 +26,8 @@ export interface Endpoint {
   receive(from: string, message: unknown): void
 }
 
+export const hostOf = (address: string): string => address.slice(0, address.indexOf(':'))
+
 const straggleMaxMs = 4000
 
 export class Network {
@@ -70,20 +72,21 @@ export class Network {
     return !this.isCut(a, b) && !this.isCut(b, a)
   }
 
+  /** An address is "host:port", and stays the same when another process starts there. */
   send(from: { readonly address: string; readonly host: string }, to: string, message: unknown): void {
-    const endpoint = this.#endpoints.get(to)
-    if (endpoint === undefined) return this.#counters.add('network.toNobody')
-    const isLocal = endpoint.actor.host === from.host
-    if (this.isCut(from.host, endpoint.actor.host)) return this.#counters.add('network.cut')
+    const host = hostOf(to)
+    const isLocal = host === from.host
+    if (this.isCut(from.host, host)) return this.#counters.add('network.cut')
     const random = this.#random
     if (!isLocal && random.next() < this.luck.loss) return this.#counters.add('network.lost')
     const copies = !isLocal && random.next() < this.luck.duplicate ? 2 : 1
     if (copies === 2) this.#counters.add('network.duplicated')
     for (let i = 0; i < copies; i += 1) {
       this.#scheduler.after(this.#delayMs(isLocal), () => {
-        // What is on the way when a direction is cut is lost with it; who started anew has another address.
-        if (this.isCut(from.host, endpoint.actor.host)) return this.#counters.add('network.cut')
-        if (this.#endpoints.get(to) !== endpoint) return this.#counters.add('network.toNobody')
+        // What is on the way when a direction is cut is lost with it.
+        if (this.isCut(from.host, host)) return this.#counters.add('network.cut')
+        const endpoint = this.#endpoints.get(to)
+        if (endpoint === undefined) return this.#counters.add('network.toNobody')
         endpoint.actor.deliver(() => endpoint.receive(from.address, message))
       })
     }

@@ -41,7 +41,7 @@ const callTimeoutMs = 700
 
 export class SimulatedCoordinator {
   /** Looks at every change at the moment at which it becomes true. */
-  onChange: (before: ClusterView | undefined, after: ClusterView) => void = () => {}
+  onChange: (before: ClusterView | undefined, after: ClusterView, causes: readonly string[]) => void = () => {}
   lostAnswers = 0
   readonly #scheduler: Scheduler
   readonly #random: Random
@@ -89,7 +89,18 @@ export class SimulatedCoordinator {
     this.#watchers.delete(watcher)
   }
 
-  compareAndSet(actor: Actor, expectedVersion: number, state: ClusterState, answer: (outcome: SimulatedCas) => void): void {
+  /** undefined: it could not be reached. */
+  read(actor: Actor, answer: (view: { readonly view: ClusterView | undefined } | undefined) => void): void {
+    this.#call<{ readonly view: ClusterView | undefined } | undefined>(actor, answer, undefined, () => ({ view: this.#view }))
+  }
+
+  compareAndSet(
+    actor: Actor,
+    expectedVersion: number,
+    state: ClusterState,
+    causes: readonly string[],
+    answer: (outcome: SimulatedCas) => void,
+  ): void {
     const bytes = encodeClusterState(state)
     this.#call<SimulatedCas>(actor, answer, { kind: 'unreachable' }, () => {
       const version = this.#view?.version ?? 0
@@ -97,7 +108,7 @@ export class SimulatedCoordinator {
         this.#counters.add('coordinator.conflict')
         return { kind: 'conflict' }
       }
-      this.#write(version + 1, bytes)
+      this.#write(version + 1, bytes, causes)
       return { kind: 'done', version: version + 1 }
     })
   }
@@ -174,12 +185,12 @@ export class SimulatedCoordinator {
     })
   }
 
-  #write(version: number, bytes: Uint8Array): void {
+  #write(version: number, bytes: Uint8Array, causes: readonly string[]): void {
     const before = this.#view
     this.#bytes = bytes
     this.#view = { version, state: decodeClusterState(bytes) }
     this.#counters.add('coordinator.write')
-    this.onChange(before, this.#view)
+    this.onChange(before, this.#view, causes)
     for (const watcher of this.#watchers) this.#tellView(watcher)
   }
 

@@ -14,7 +14,6 @@ export interface BesetHosts {
   crash(host: string): void
   pause(host: string, part: 'all' | 'shards' | 'control', ms: number): void
   leave(host: string): void
-  restartShard(host: string): void
   recoverLost(): void
 }
 
@@ -113,8 +112,8 @@ export class Besetting {
         return this.#hosts.start(fault.host)
       case 'leave':
         return this.#hosts.leave(fault.host)
-      case 'shardRestart':
-        return this.#hosts.restartShard(fault.host)
+      case 'quickRestart':
+        return this.#crash(fault.host, 20)
       case 'recover':
         return this.#hosts.recoverLost()
     }

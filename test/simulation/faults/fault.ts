@@ -21,8 +21,8 @@ export type Fault =
   | { readonly kind: 'badNetwork'; readonly luck: NetworkLuck; readonly ms: number }
   | { readonly kind: 'join'; readonly host: string }
   | { readonly kind: 'leave'; readonly host: string }
-  /** The shard worker dies and starts anew within the same process. */
-  | { readonly kind: 'shardRestart'; readonly host: string }
+  /** The process dies and is there again before anybody has missed it. */
+  | { readonly kind: 'quickRestart'; readonly host: string }
   /** An operator gives the data of lost partitions up. */
   | { readonly kind: 'recover' }
 
@@ -43,7 +43,7 @@ export const faultKinds: readonly FaultKind[] = [
   'badNetwork',
   'join',
   'leave',
-  'shardRestart',
+  'quickRestart',
   'recover',
 ]
 
@@ -78,7 +78,8 @@ export const allFaults: FaultOptions['weights'] = {
   badNetwork: 3,
   join: 3,
   leave: 2,
-  shardRestart: 2,
+  quickRestart: 2,
+  recover: 1,
 }
 
 /** No process dies and none leaves: whoever is suspected is suspected wrongly. */
@@ -155,7 +156,7 @@ function drawFault(random: Random, options: FaultOptions): Fault {
     case 'join':
       return { kind, host: pick(options.spareHosts.length > 0 ? options.spareHosts : all) }
     case 'leave':
-    case 'shardRestart':
+    case 'quickRestart':
       return { kind, host }
     case 'recover':
       return { kind }

@@ -1,0 +1,56 @@
+/** What a run is made of besides its seed. */
+import { allFaults, type FaultOptions } from './faults/fault.ts'
+
+export interface SimulationOptions {
+  readonly hosts: number
+  readonly spareHosts: number
+  readonly shardsPerNode: number
+  readonly partitions: number
+  readonly backups: number
+  readonly minInSync: number
+  readonly clients: number
+  readonly keys: number
+  readonly callsPerSecond: number
+  /** Simulated time with faults; a calm end of `settleMs` follows, in which everything must become whole again. */
+  readonly runMs: number
+  readonly settleMs: number
+  readonly faults: number
+  readonly weights: FaultOptions['weights']
+  readonly timedPart: number
+  readonly readPart: number
+  readonly traced: boolean
+}
+
+/** The run of the acceptance figures: at least 3 nodes, 60 simulated seconds, 1000 operations, 5 faults. */
+export const fullRun: SimulationOptions = {
+  hosts: 3,
+  spareHosts: 2,
+  shardsPerNode: 1,
+  partitions: 4,
+  backups: 1,
+  minInSync: 1,
+  clients: 5,
+  keys: 12,
+  callsPerSecond: 6,
+  runMs: 48_000,
+  settleMs: 12_000,
+  faults: 12,
+  weights: allFaults,
+  timedPart: 0.1,
+  readPart: 0.5,
+  traced: false,
+}
+
+/** Small and hostile: for broken variants, which want many runs and dense faults. */
+export const hostileRun: SimulationOptions = {
+  ...fullRun,
+  spareHosts: 1,
+  partitions: 2,
+  backups: 2,
+  clients: 4,
+  keys: 4,
+  callsPerSecond: 25,
+  runMs: 9_000,
+  settleMs: 6_000,
+  faults: 12,
+}
