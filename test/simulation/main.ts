@@ -46,7 +46,7 @@ if (missing.length > 0) process.stdout.write(`never happened: ${missing.join(', 
 
 function printFailure(result: SimulationResult): void {
   process.stdout.write(
-    `${result.trace.slice(-1500).join('\n')}\n\nseed ${result.seed} FAILED (${values.hostile ? '--hostile ' : ''}--from ${result.seed} --seeds 1 --trace for the whole trace)\n`,
+    `${result.trace.slice(values.trace ? 0 : -400).join('\n')}\n\nseed ${result.seed} FAILED (${values.hostile ? '--hostile ' : ''}--from ${result.seed} --seeds 1 --trace for the whole trace)\n`,
   )
   for (const { invariant, atMs, text } of result.violations.slice(0, 5))
     process.stdout.write(`${invariant} at ${atMs.toFixed(2)}: ${text}\n`)

@@ -18,6 +18,8 @@ export interface SimulationOptions {
   readonly weights: FaultOptions['weights']
   readonly timedPart: number
   readonly readPart: number
+  /** When reads are checked; undefined: each shard by its luck. */
+  readonly readCheck: 'evaluation' | 'receipt' | undefined
   readonly traced: boolean
 }
 
@@ -38,6 +40,7 @@ export const fullRun: SimulationOptions = {
   weights: allFaults,
   timedPart: 0.1,
   readPart: 0.5,
+  readCheck: undefined,
   traced: false,
 }
 

@@ -27,13 +27,15 @@ export function checkTableChange(
     if (record.primary !== undefined && !isIn(record.primary, record.inSync)) at('I1', `partition ${partition}: the primary is not in-sync`)
     if (old === undefined) continue
     checkEpoch(partition, old, record, at)
-    const giveUp = !old.inSync.some(replica => isIn(replica, record.inSync))
-    if (giveUp && !cause.isOperator)
-      at('I7', `partition ${partition}: no in-sync replica is left of ${describe(old)}, now ${describe(record)}`)
-    if (record.inSync.length === 0) at('I7', `partition ${partition}: the in-sync set became empty, it was ${describe(old)}`)
-    if (giveUp && old.inSync.some(({ shard }) => world.isAlive(shard))) {
-      at('I7', `partition ${partition} was given up while an in-sync replica lives: ${describe(old)}`)
+    const isForsaken = !old.inSync.some(replica => isIn(replica, record.inSync))
+    if (isForsaken && old.inSync.some(({ shard }) => world.isAlive(shard))) {
+      at('I7', `partition ${partition} lost its last in-sync replica, which lives: ${describe(old)} -> ${describe(record)}`)
     }
+    const gaveUp = (record.givenUp ?? 0) > (old.givenUp ?? 0)
+    if (isForsaken && record.inSync.length > 0 && !gaveUp) {
+      at('I7', `partition ${partition}: others hold it now, and nobody gave it up: ${describe(old)} -> ${describe(record)}`)
+    }
+    if (gaveUp && !causes.includes('recovered')) at('I7', `partition ${partition} was given up, but not by an operator`)
     const live = (set: readonly Replica[]): number => set.filter(({ shard }) => world.isAlive(shard)).length
     if (causes.every(cause => migrationCauses.has(cause)) && live(record.inSync) < Math.min(live(old.inSync), world.backups + 1)) {
       at('I5', `partition ${partition}: a migration took live in-sync copies from ${describe(old)} to ${describe(record)}`)

@@ -36,6 +36,7 @@ interface Running {
   /** An attempt that was sent and has neither been answered nor refused: it may still take effect. */
   isInDoubt: boolean
   attempts: number
+  refusals: number
 }
 
 interface PartitionSession {
@@ -115,6 +116,7 @@ export class SimulatedClient {
       ticket: undefined,
       isInDoubt: false,
       attempts: 0,
+      refusals: 0,
     }
     this.#inFlight += 1
     this.#attempt(running)
@@ -191,7 +193,7 @@ export class SimulatedClient {
         // This attempt did nothing; an earlier one may have.
         if (running.attempts === 1) running.isInDoubt = false
         this.#refresh()
-        return this.#againIn(running, 30)
+        return this.#againIn(running, Math.min(240, 15 * 2 ** Math.min(running.refusals++, 4)))
       case 'sessionUnknown': {
         this.#counters.add('client.sessionUnknown')
         const session = this.#sessionOf(call.partition)

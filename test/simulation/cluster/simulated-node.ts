@@ -104,7 +104,7 @@ export class SimulatedNode {
         minInSync: options.minInSync,
         rules: rules.replication,
         driverRules: rules.driver,
-        readCheck: random.next() < 0.5 ? 'evaluation' : 'receipt',
+        readCheck: options.readCheck ?? (random.next() < 0.5 ? 'evaluation' : 'receipt'),
         wallOffsetMs: setting.wallOffsetMs,
         heldPromise: node => this.#promises.held(node),
         onRequest: request => this.#toControl(() => this.#route(request)),

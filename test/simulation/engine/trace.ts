@@ -4,7 +4,7 @@ export class Trace {
   #lines: string[] = []
   readonly #isOn: boolean
 
-  constructor(isOn: boolean, limit = 4000) {
+  constructor(isOn: boolean, limit = 300_000) {
     this.#isOn = isOn
     this.#limit = limit
   }
