@@ -47,6 +47,8 @@ export interface ReplicaOptions {
   /** Of the log before what all need, so much is kept for returning backups. */
   readonly logRetainBytes: number
   readonly chunkMaxBytes: number
+  /** Of a snapshot to one learner. */
+  readonly copyBytesPerSecond: number
   /** A session is forgotten so long after the last contact. */
   readonly sessionTtlMs: number
   /** Results kept per ticket. */
@@ -63,6 +65,7 @@ export const replicaDefaults = {
   logMaxBytes: 64 * 1024 * 1024,
   logRetainBytes: 1024 * 1024,
   chunkMaxBytes: 256 * 1024,
+  copyBytesPerSecond: 64 * 1024 * 1024,
   sessionTtlMs: 60_000,
   sessionWindow: 1024,
 } as const
