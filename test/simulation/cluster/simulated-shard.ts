@@ -299,7 +299,7 @@ export class SimulatedShard {
   #sweepLater(): void {
     this.actor.after(sweepMs, () => {
       for (const replica of this.replicas) {
-        if (replica.role !== 'primary' || !replica.isServing || !this.#setting.driverRules.expiryIsAnEffect) continue
+        if (replica.role !== 'primary' || !replica.isServing(this.actor.nowMs()) || !this.#setting.driverRules.expiryIsAnEffect) continue
         replica.store.advanceExpiry(this.#wallTimeMs(), 64, effect => {
           this.#counters.add('sweep.expired')
           replica.append(effect)
