@@ -70,7 +70,8 @@ function stepsOf(calls: readonly KeyCall[]): Step[] {
     const isOpen = call.answer === undefined
     if (call.isVoid || (isOpen && operation.kind === 'get')) continue
     const isUnseen = (operation.kind === 'swap' || operation.kind === 'compare') && !seen.has(operation.value)
-    if (isOpen && isUnseen) continue
+    // A timed one leaves a trace unseen: it takes away what was there before it.
+    if (isOpen && isUnseen && !(operation.kind === 'swap' && operation.isTimed)) continue
     steps.push({
       call,
       operation,
