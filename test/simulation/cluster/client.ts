@@ -296,7 +296,9 @@ export class SimulatedClient {
       this.#requestNames.set(id, `${request.partition}/${request.ticket.ticket}/${request.ticket.number}`)
     }
     this.#trace.add(this.#trueNowMs(), this.actor.name, () => `asks ${to}: ${JSON.stringify({ ...request, kind: undefined })}`)
-    this.#network.send({ address: this.address, host: this.actor.host }, to, request)
+    // Whoever sends a write without a name must not have it come twice.
+    const mayRepeat = request.kind !== 'call' || request.ticket !== undefined
+    this.#network.send({ address: this.address, host: this.actor.host }, to, request, mayRepeat)
     this.actor.after(this.#options.attemptMs, () => {
       if (this.#waiting.delete(id)) handle(undefined)
     })

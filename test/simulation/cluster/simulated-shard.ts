@@ -135,7 +135,7 @@ export class SimulatedShard {
   }
 
   mayAnswerReads(partition: PartitionId): boolean {
-    return this.replicas[partition]?.beginRead(this.actor.nowMs()).kind === 'read'
+    return this.replicas[partition]?.hasRight(this.actor.nowMs()) ?? false
   }
 
   stop(): void {

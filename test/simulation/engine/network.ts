@@ -72,14 +72,14 @@ export class Network {
     return !this.isCut(a, b) && !this.isCut(b, a)
   }
 
-  /** An address is "host:port", and stays the same when another process starts there. */
-  send(from: { readonly address: string; readonly host: string }, to: string, message: unknown): void {
+  /** `mayRepeat` false: like on a stream, it comes once or never. An address is "host:port", and stays the same when another process starts there. */
+  send(from: { readonly address: string; readonly host: string }, to: string, message: unknown, mayRepeat = true): void {
     const host = hostOf(to)
     const isLocal = host === from.host
     if (this.isCut(from.host, host)) return this.#counters.add('network.cut')
     const random = this.#random
     if (!isLocal && random.next() < this.luck.loss) return this.#counters.add('network.lost')
-    const copies = !isLocal && random.next() < this.luck.duplicate ? 2 : 1
+    const copies = !isLocal && mayRepeat && random.next() < this.luck.duplicate ? 2 : 1
     if (copies === 2) this.#counters.add('network.duplicated')
     for (let i = 0; i < copies; i += 1) {
       this.#scheduler.after(this.#delayMs(isLocal), () => {
