@@ -4,7 +4,8 @@
  * Owns: the target, which holds until the members change. Does not: add to in-sync sets (the primary asks) or hand over (orders).
  *
  * 1. A node takes part in at most `movesPerNode` copies at a time, as source or destination.
- * 2. An in-sync replica is taken out only when all of the partition's target replicas are in sync (I5).
+ * 2. An in-sync replica is taken out only when all of the partition's target replicas are in sync, and enough copies remain (I5): a
+ *    member that leaves waits for somebody to take its place, and whoever cannot wait ends it.
  * 3. Primaries of leaving members are handed over first, as soon as any in-sync replica can take them.
  */
 import type { PartitionId } from '../base/ids.ts'
@@ -74,7 +75,14 @@ export class MigrationSteps {
     }
     if (!target.every(replica => includes(record.inSync, replica))) return state
     const surplus = record.backups.find(replica => !includes(target, replica))
-    return surplus === undefined ? state : dropReplica(state, partition, surplus)
+    if (surplus === undefined) return state
+    const isSpare = !includes(record.inSync, surplus) || record.inSync.length > this.#copiesWanted(state)
+    return isSpare ? dropReplica(state, partition, surplus) : state
+  }
+
+  /** Also while a member that holds one of them wants to leave. */
+  #copiesWanted(state: ClusterState): number {
+    return Math.min(this.#options.backups + 1, reachableMembers(state).length)
   }
 
   /** False: there is nothing to aim at. */
