@@ -80,7 +80,10 @@ export class Following {
     const { from, snapshot, index, chunk, start } = message
     if (this.#intake?.from !== from || this.#intake.snapshot !== snapshot) {
       const last = this.#lastSnapshot
-      if (index !== 0 || (last?.from === from && last.snapshot >= snapshot)) return
+      const isOld = last?.from === from && last.snapshot >= snapshot
+      // It is whole by now, and only the answer to the last chunk was lost.
+      if (isOld && last.snapshot === snapshot && this.#intake === undefined) this.#answerChunk(message)
+      if (index !== 0 || isOld) return
       this.#state.startAt(start)
       this.#matched = start.position
       this.#intake = { snapshot, from, nextIndex: 0, end: undefined }
@@ -89,16 +92,7 @@ export class Following {
     const intake = this.#intake
     if (intake === undefined || index > intake.nextIndex) return
     if (index === intake.nextIndex) this.#take(intake, chunk, start)
-    const taken = {
-      kind: 'chunkTaken',
-      partition: message.partition,
-      epoch: message.epoch,
-      from: this.#state.self.shard,
-      to: from,
-      snapshot,
-      index,
-    } as const
-    this.#state.act({ kind: 'send', to: from, message: taken })
+    this.#answerChunk(message)
   }
 
   /** Where this replica stands; `follows` false: it only asks whether another one serves. */
@@ -126,6 +120,7 @@ export class Following {
   /** Everything is given up: nothing is held, no snapshot goes on. */
   drop(): void {
     this.#intake = undefined
+    this.#lastSnapshot = undefined
     this.#state.startEmpty()
     this.#matched = this.#state.applied
   }
@@ -191,8 +186,14 @@ export class Following {
     return this.isWhole ? this.#state.applied : this.#state.log.start.position
   }
 
+  #answerChunk({ partition, epoch, from, snapshot, index }: ChunkMessage): void {
+    const message = { kind: 'chunkTaken', partition, epoch, from: this.#state.self.shard, to: from, snapshot, index } as const
+    this.#state.act({ kind: 'send', to: from, message })
+  }
+
   #startAnew(): void {
     this.#intake = undefined
+    this.#lastSnapshot = undefined
     this.#state.startEmpty()
     this.#matched = this.#state.applied
   }

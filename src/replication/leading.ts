@@ -81,7 +81,8 @@ export class Leading {
       if (!isNewEpoch) continue
       known.addAsked = false
       known.removeAsked = false
-      known.waitingSinceMs = undefined
+      // A chunk under way is sent again until it is taken, in whatever epoch.
+      if (known.mode.kind !== 'snapshot') known.waitingSinceMs = undefined
       known.sent = Math.min(known.sent, known.reached)
       known.lastSentAtMs = Number.NEGATIVE_INFINITY
       if (rules.currentEpochAcknowledgements) known.acked = undefined

@@ -163,6 +163,7 @@ export class SimulatedShard {
       case 'chunk':
       case 'chunkTaken':
         this.#counters.add(`message.${message.kind}`)
+        this.#trace.add(this.#setting.trueNowMs(), this.id, () => describeMessage(message))
         return this.replicas[message.partition]?.handleMessage(this.actor.nowMs(), message)
       default:
         return unreachable(message)
@@ -391,6 +392,17 @@ export class SimulatedShard {
     const address = this.#setting.addressOf(to)
     if (address !== undefined) this.#network.send({ address: this.#setting.address, host: this.actor.host }, address, message)
   }
+}
+
+/** Without effects and rows. */
+function describeMessage(message: ReplicationMessage): string {
+  const { kind, partition, epoch, from, to, ...rest } = message as ReplicationMessage & { readonly [key: string]: unknown }
+  const text = JSON.stringify(rest, (key: string, value: unknown) => {
+    if (key === 'effects' || key === 'record' || key === 'sentAtMs') return undefined
+    if (key === 'entries') return (value as readonly EntryName[]).map(one => `${one.epoch}/${one.position}`)
+    return value
+  })
+  return `takes ${kind} p${partition}@${epoch} of ${from} for ${to}: ${text}`
 }
 
 function valueOf(map: MapStore): string {
