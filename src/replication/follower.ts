@@ -48,6 +48,8 @@ export interface Follower {
   /** Since when something is unanswered; undefined: nothing is. */
   waitingSinceMs: number | undefined
   lastAskedAtMs: number
+  /** The leader refused to add it (its node is suspected): it is not asked again before. */
+  addableAtMs: number
 }
 
 export const newFollower = (replica: Replica, isInSync: boolean, from: number): Follower => ({
@@ -65,4 +67,5 @@ export const newFollower = (replica: Replica, isInSync: boolean, from: number): 
   lastSentAtMs: Number.NEGATIVE_INFINITY,
   waitingSinceMs: undefined,
   lastAskedAtMs: Number.NEGATIVE_INFINITY,
+  addableAtMs: Number.NEGATIVE_INFINITY,
 })

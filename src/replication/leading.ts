@@ -59,9 +59,10 @@ export class Leading {
   }
 
   /** The record of a new epoch or version of which this replica is (still) the primary. */
-  handleRow(row: PartitionRecord, isNewEpoch: boolean, waitUntilMs: number): void {
+  handleRow(nowMs: number, row: PartitionRecord, isNewEpoch: boolean, waitUntilMs: number): void {
     this.#servesAtMs = Math.max(this.#servesAtMs, waitUntilMs)
-    const { self, log, rules, floor } = this.#state
+    const { self, log, rules, floor, options } = this.#state
+    const isRefusal = [...this.#followers.values()].filter(({ isInSync }) => isInSync).length + 1 === row.inSync.length
     const others = [...row.inSync, ...row.backups].filter(replica => !isSameReplica(replica, self))
     for (const [shard, { replica }] of this.#followers)
       if (!others.some(other => isSameReplica(other, replica))) this.#followers.delete(shard)
@@ -79,6 +80,7 @@ export class Leading {
       known.isInSync = isInSync
       if (isInSync && known.mode.kind === 'probe') known.mode = { kind: 'log' }
       if (!isNewEpoch) continue
+      if (known.addAsked && !isInSync && isRefusal) known.addableAtMs = nowMs + options.backupTimeoutMs
       known.addAsked = false
       known.removeAsked = false
       // A chunk under way is sent again until it is taken, in whatever epoch.
@@ -208,7 +210,7 @@ export class Leading {
       this.#state.act({ kind: 'serving', serving: isServing })
     }
     for (const follower of this.#followers.values()) {
-      this.#considerAdding(follower)
+      this.#considerAdding(nowMs, follower)
       this.#resend(nowMs, follower)
       if (follower.mode.kind === 'snapshot') this.#sendChunk(nowMs, follower)
       if (this.#followsLog(follower)) this.#sendLog(nowMs, follower)
@@ -230,6 +232,7 @@ export class Leading {
       if (follower.acked === undefined || mode.kind === 'probe') next = Math.min(next, lastSentAtMs + resendMs)
       if (follower.told < this.#state.committed) next = Math.min(next, lastSentAtMs + tellCommittedMs)
       if (mode.kind === 'snapshot' && mode.unanswered === undefined) next = Math.min(next, mode.nextAtMs)
+      if (follower.addableAtMs > nowMs) next = Math.min(next, follower.addableAtMs)
       if (follower.addAsked || follower.removeAsked) next = Math.min(next, follower.lastAskedAtMs + resendMs)
     }
     return next === Number.POSITIVE_INFINITY ? undefined : Math.max(next, nowMs)
@@ -266,9 +269,10 @@ export class Leading {
     this.#onCommitted()
   }
 
-  #considerAdding(follower: Follower): void {
+  #considerAdding(nowMs: number, follower: Follower): void {
     const { rules, committed } = this.#state
     if (follower.isInSync || follower.addAsked || follower.removeAsked || this.#handOver !== undefined) return
+    if (nowMs < follower.addableAtMs) return
     const isWhole = follower.mode.kind === 'log' && (follower.applied >= follower.wholeAt || !rules.learnerAppliedLastChunk)
     const isEarly = follower.mode.kind === 'snapshot' && !rules.learnerAppliedLastChunk && follower.mode.nextIndex > 0
     const holdsCommitted = follower.acked !== undefined && (follower.acked >= committed || !rules.learnerAcknowledgedCommitted)

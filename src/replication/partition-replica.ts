@@ -380,7 +380,7 @@ export class PartitionReplica<Waiter> {
       this.#sessions.forgetAll(nowMs)
       this.#role = { kind: 'primary', leading: new Leading(this.#state, waitUntilMs, () => this.#release()) }
     }
-    this.#role.leading.handleRow(row, isNewEpoch, waitUntilMs)
+    this.#role.leading.handleRow(nowMs, row, isNewEpoch, waitUntilMs)
   }
 
   #stepDown(row: PartitionRecord): void {
