@@ -8,8 +8,8 @@
  * 1. It accepts entries only after one that it holds, and cuts off its first entry that differs and all after it.
  * 2. It acknowledges the last position of the message, not the end of its log.
  * 3. The store applies only what is committed and was matched in the current epoch.
- * 4. A snapshot holds values that are not committed yet: it counts for nothing until the log is applied up to the position of its
- *    last chunk, and starts anew when the primary changes before.
+ * 4. A snapshot holds values that are not committed yet: it counts for nothing until the log is committed and applied up to the
+ *    position of its last chunk, and starts anew when the primary changes before.
  */
 import type { ShardId } from '../base/ids.ts'
 import { applyEffect } from '../storage/effect.ts'
@@ -85,6 +85,8 @@ export class Following {
       if (isOld && last.snapshot === snapshot && this.#intake === undefined) this.#answerChunk(message)
       if (index !== 0 || isOld) return
       this.#state.startAt(start)
+      // What the snapshot shows may not be committed yet: only its primary knows.
+      this.#state.committed = 0
       this.#matched = start.position
       this.#intake = { snapshot, from, nextIndex: 0, end: undefined }
       this.#lastSnapshot = { from, snapshot }
@@ -164,7 +166,7 @@ export class Following {
     for (let entry = log.next(store.position); entry !== undefined && entry.position <= position; entry = log.next(store.position)) {
       for (const effect of entry.effects) applyEffect(store, effect)
     }
-    if (intake?.end !== undefined && store.position >= intake.end) this.#intake = undefined
+    if (intake?.end !== undefined && Math.min(store.position, this.#state.committed) >= intake.end) this.#intake = undefined
   }
 
   #take(intake: Intake, chunk: ImageChunk, start: EntryName): void {
@@ -183,7 +185,7 @@ export class Following {
 
   /** As the primary hears it: nothing counts while a snapshot is not whole. */
   #appliedWhole(): number {
-    return this.isWhole ? this.#state.applied : this.#state.log.start.position
+    return this.isWhole ? this.#state.applied : this.#state.log.start.position - 1
   }
 
   #answerChunk({ partition, epoch, from, snapshot, index }: ChunkMessage): void {

@@ -54,6 +54,6 @@ export const hostileRun: SimulationOptions = {
   keys: 4,
   callsPerSecond: 25,
   runMs: 9_000,
-  settleMs: 6_000,
+  settleMs: 10_000,
   faults: 12,
 }

@@ -148,8 +148,10 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
   if (violations.length === 0) {
     besetting.end()
     cluster.startAllFirst()
-    scheduler.runUntil(runUntilMs + options.settleMs / 2, goesOn)
-    if (cluster.hasLost) cluster.recoverLost()
+    for (let atMs = runUntilMs + 1000; atMs < runUntilMs + options.settleMs - 4000; atMs += 1000) {
+      scheduler.runUntil(atMs, goesOn)
+      if (cluster.hasLost) cluster.recoverLost()
+    }
     scheduler.runUntil(runUntilMs + options.settleMs, goesOn)
   }
   const linear = checkLinearizability(history.calls)
