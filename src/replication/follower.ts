@@ -27,6 +27,8 @@ export type FollowerMode =
 
 export interface Follower {
   readonly replica: Replica
+  /** What answers messages from before counts for nothing: it was another copy then, which was dropped in the same epoch. */
+  sinceMs: number
   mode: FollowerMode
   isInSync: boolean
   /** The leader was asked to add it, outcome unknown: it is counted. */
@@ -52,8 +54,9 @@ export interface Follower {
   addableAtMs: number
 }
 
-export const newFollower = (replica: Replica, isInSync: boolean, from: number): Follower => ({
+export const newFollower = (nowMs: number, replica: Replica, isInSync: boolean, from: number): Follower => ({
   replica,
+  sinceMs: nowMs,
   mode: isInSync ? { kind: 'log' } : { kind: 'probe' },
   isInSync,
   addAsked: false,

@@ -29,7 +29,8 @@ export class Leading {
   readonly #state: ReplicaState
   readonly #onCommitted: () => void
   readonly #followers = new Map<string, Follower>()
-  #snapshots = 0
+  /** Numbers are fresh also when this replica was primary before. */
+  #snapshots: number
   #servesAtMs: number
   #handOver: HandOver | undefined
   #wasServing = false
@@ -40,6 +41,7 @@ export class Leading {
     this.#state = state
     this.#servesAtMs = servesAtMs
     this.#onCommitted = onCommitted
+    this.#snapshots = state.epoch * 2 ** 20
   }
 
   get servesAtMs(): number {
@@ -73,7 +75,7 @@ export class Leading {
       if (known === undefined) {
         this.#followers.set(
           replica.shard,
-          newFollower(replica, isInSync, isInSync ? Math.max(floor, log.start.position) : log.last.position),
+          newFollower(nowMs, replica, isInSync, isInSync ? Math.max(floor, log.start.position) : log.last.position),
         )
         continue
       }
@@ -97,7 +99,7 @@ export class Leading {
     const { rules, epoch, log } = this.#state
     if (message.epoch !== epoch && rules.currentEpochAcknowledgements) return
     const follower = this.#find(message.from)
-    if (follower === undefined) return
+    if (follower === undefined || message.sentAtMs < follower.sinceMs) return
     const position = Math.min(message.position, log.last.position)
     const isNews = follower.acked === undefined || position > follower.acked
     follower.acked = Math.max(follower.acked ?? 0, position)
@@ -240,7 +242,12 @@ export class Leading {
 
   /** After an entry was written here. */
   handleAppend(): void {
-    if (this.#followers.size === 0 || this.#counted().length === 0) this.#commit()
+    if (this.#isAlone()) this.#commit()
+  }
+
+  #isAlone(): boolean {
+    for (const follower of this.#followers.values()) if (this.#isCounted(follower)) return false
+    return true
   }
 
   #find(shard: string): Follower | undefined {
@@ -252,11 +259,12 @@ export class Leading {
   }
 
   #counted(): readonly Follower[] {
+    return [...this.#followers.values()].filter(follower => this.#isCounted(follower))
+  }
+
+  #isCounted({ isInSync, addAsked, removeAsked }: Follower): boolean {
     const { rules } = this.#state
-    return [...this.#followers.values()].filter(
-      ({ isInSync, addAsked, removeAsked }) =>
-        (isInSync && (rules.removalLearnedFirst || !removeAsked)) || (addAsked && rules.countBeforeAsking),
-    )
+    return (isInSync && (rules.removalLearnedFirst || !removeAsked)) || (addAsked && rules.countBeforeAsking)
   }
 
   #commit(): void {
@@ -359,6 +367,7 @@ export class Leading {
       nextIndex: 0,
       nextAtMs: nowMs,
     }
+    follower.sinceMs = nowMs
     follower.acked = undefined
     follower.reached = start.position
     follower.sent = start.position

@@ -173,6 +173,23 @@ describe('a learner', () => {
     expect(group.at('d').role).toBe('backup')
   })
 
+  it('dropped and taken again in one epoch is not credited with what it acknowledged before', () => {
+    const group = new TestGroup('abd')
+    group.tell(recordOf(1, 'a', 'ab', 'd'))
+    group.write('a', 'k', 'v')
+    const late: Parameters<TestGroup['deliver']>[0][] = []
+    group.settle(message => message.from === replicaOf('d').shard && message.kind === 'appended' && late.push(message) > 0)
+    group.pass(200, message => message.from === replicaOf('d').shard && message.kind === 'appended' && late.push(message) > 0)
+    expect(late.length).toBeGreaterThan(0)
+    group.tell(recordOf(1, 'a', 'ab'))
+    expect(group.at('d').role).toBe('absent')
+    group.pass(1)
+    group.tell(recordOf(1, 'a', 'ab', 'd'), 'a')
+    for (const message of late) group.deliver(message)
+    group.collect()
+    expect(group.requests).toEqual([])
+  })
+
   it('that was a backup goes on from its log', () => {
     const group = formed()
     group.write('a', 'k', 'v')
