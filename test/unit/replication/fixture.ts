@@ -18,8 +18,11 @@ export function recordOf(
   learners = '',
   more: Partial<PartitionRecord> = {},
 ): PartitionRecord {
-  const set = [...inSync].map(replicaOf)
-  const backups = [...inSync, ...learners].filter(name => name !== primary).map(replicaOf)
+  const set = inSync.split('').map(replicaOf)
+  const backups = `${inSync}${learners}`
+    .split('')
+    .filter(name => name !== primary)
+    .map(replicaOf)
   return { epoch: epoch as Epoch, primary: replicaOf(primary), backups, inSync: set, ...more }
 }
 
