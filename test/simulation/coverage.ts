@@ -7,6 +7,7 @@ export const faultNames: readonly string[] = [
   'network.duplicated',
   'network.straggled',
   'network.cut',
+  'network.reset',
   'coordinator.answerLost',
   'coordinator.conflict',
   'coordinator.sessionLapsed',

@@ -3,7 +3,7 @@
  * that the simulation itself sees. Values are unique per write, so that an answer names the write that it saw.
  */
 
-/** `swap` and `remove` answer what was there before; `compare` writes only if `expected` is there, and answers whether it did. */
+/** All answer what was there before, so that a write nobody saw need not be guessed; `compare` writes only if that is `expected`. */
 export type KeyOperation =
   | { readonly kind: 'get' }
   | { readonly kind: 'swap'; readonly value: string; readonly isTimed: boolean }
@@ -14,7 +14,7 @@ export type KeyOperation =
 
 export type KeyAnswer =
   | { readonly kind: 'value'; readonly value: string | undefined }
-  | { readonly kind: 'compared'; readonly isDone: boolean }
+  | { readonly kind: 'compared'; readonly isDone: boolean; readonly was: string | undefined }
 
 export interface KeyCall {
   readonly client: string
@@ -63,7 +63,8 @@ export function describeCall(call: KeyCall): string {
       : operation.kind === 'compare'
         ? `compare ${operation.expected ?? 'nothing'} -> ${operation.value}`
         : operation.kind
-  const told = answer === undefined ? '?' : answer.kind === 'value' ? (answer.value ?? 'nothing') : String(answer.isDone)
+  const told =
+    answer === undefined ? '?' : answer.kind === 'value' ? (answer.value ?? 'nothing') : `${answer.isDone}, was ${answer.was ?? 'nothing'}`
   const until = call.answeredAtMs === undefined ? 'open' : call.answeredAtMs.toFixed(2)
   return `[${call.calledAtMs.toFixed(2)}, ${until}] ${call.client} ${call.key}: ${asked} => ${told}`
 }

@@ -1,12 +1,14 @@
 /** `node test/simulation/hunt.ts [variant...] [--seeds N]`: how many seeds each broken variant takes until it is caught, and by what. */
 import { parseArgs } from 'node:util'
 import { runSimulation } from './simulation.ts'
+import * as profiles from './profiles.ts'
 import { brokenVariants } from './variants.ts'
 
 const { values, positionals } = parseArgs({
-  options: { seeds: { type: 'string', default: '100' }, catches: { type: 'string', default: '1' } },
+  options: { seeds: { type: 'string', default: '100' }, catches: { type: 'string', default: '1' }, profile: { type: 'string' } },
   allowPositionals: true,
 })
+const profile = (Object.entries(profiles).find(([name]) => name === values.profile) ?? [])[1]
 for (const variant of brokenVariants) {
   if (positionals.length > 0 && !positionals.includes(variant.name)) continue
   const startedAtMs = performance.now()
@@ -15,7 +17,7 @@ for (const variant of brokenVariants) {
   for (; seed < variant.fromSeed + Number(values.seeds) && caught.length < Number(values.catches); seed += 1) {
     let by: string | undefined
     try {
-      const [first] = runSimulation(seed, variant.options, { rules: variant.rules }).violations
+      const [first] = runSimulation(seed, profile ?? variant.options, { rules: variant.rules }).violations
       by = first?.invariant
     } catch (error) {
       by = `thrown: ${error instanceof Error ? error.message : String(error)}`

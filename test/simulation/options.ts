@@ -1,4 +1,5 @@
 /** What a run is made of besides its seed. */
+import { calmLuck, type NetworkLuck } from './engine/network.ts'
 import { allFaults, type FaultOptions } from './faults/fault.ts'
 
 export interface SimulationOptions {
@@ -16,6 +17,10 @@ export interface SimulationOptions {
   readonly settleMs: number
   readonly faults: number
   readonly weights: FaultOptions['weights']
+  /** The network's weather when nothing is done to it. */
+  readonly luck: NetworkLuck
+  /** A client's session at a partition is forgotten so long after the last contact. */
+  readonly clientSessionTtlMs: number
   readonly timedPart: number
   readonly readPart: number
   /** When reads are checked; undefined: each shard by its luck. */
@@ -38,6 +43,8 @@ export const fullRun: SimulationOptions = {
   settleMs: 12_000,
   faults: 12,
   weights: allFaults,
+  luck: calmLuck,
+  clientSessionTtlMs: 5000,
   timedPart: 0.1,
   readPart: 0.5,
   readCheck: undefined,

@@ -62,7 +62,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
   const counters = new Counters()
   const trace = new Trace(options.traced)
   const scheduler = new Scheduler()
-  const network = new Network(scheduler, fork(), counters)
+  const network = new Network(scheduler, fork(), counters, options.luck)
   const coordinator = new SimulatedCoordinator(scheduler, fork(), counters, network)
   const history = new History()
   const violations: Violation[] = []
@@ -84,6 +84,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     for (const [partition, record] of after.state.partitions.entries()) {
       if ((record.givenUp ?? 0) === (before?.state.partitions[partition]?.givenUp ?? 0)) continue
       acknowledged.gaveUp(partition as PartitionId)
+      for (const client of clients) client.handleGivenUp(partition)
       for (const { key } of keys.filter(one => one.partition === partition)) {
         // It takes effect once nobody serves the old data any more: some time from now on.
         const call = history.begin('operator', key, partition, { kind: 'giveUp' }, scheduler.nowMs)
@@ -94,10 +95,20 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     acknowledged.checkAll()
   }
 
-  const besetting = new Besetting({ scheduler, network, coordinator, hosts: cluster, counters, trace, sessionTtlMs: 3000 })
+  let clients: readonly SimulatedClient[] = []
+  const besetting = new Besetting({
+    scheduler,
+    network,
+    coordinator,
+    hosts: cluster,
+    counters,
+    trace,
+    sessionTtlMs: 3000,
+    luck: options.luck,
+  })
   for (const host of cluster.firstHosts) cluster.start(host)
   const runUntilMs = formMs + options.runMs
-  const clients = Array.from({ length: options.clients }, (_, i) => {
+  clients = Array.from({ length: options.clients }, (_, i) => {
     const name = `client${i}`
     const clientRandom = fork()
     const clock = { rate: 1 + (clientRandom.next() - 0.5) * 0.02, offsetMs: clientRandom.next() * 1e6 }
@@ -112,7 +123,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
       {
         keys,
         callsPerSecond: options.callsPerSecond,
-        untilMs: runUntilMs + options.settleMs - 2000,
+        untilMs: runUntilMs + Math.max(0, options.settleMs - 2000),
         inFlightMax: 3,
         timedPart: options.timedPart,
         readPart: options.readPart,
@@ -120,8 +131,10 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
         attemptMs: 400 + clientRandom.next() * 300,
         controlAddresses: () => cluster.controlAddresses(),
         isSessioned: i % 4 !== 3,
+        sessionTtlMs: options.clientSessionTtlMs,
       },
     )
+    client.onForgotten = text => report({ invariant: 'I4', atMs: scheduler.nowMs, text })
     client.onTold = (request, answer) => answers.told(scheduler.nowMs, request, answer)
     return client
   })
@@ -145,7 +158,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     return violations.length < violationsMax
   }
   scheduler.runUntil(runUntilMs, goesOn)
-  if (violations.length === 0) {
+  if (violations.length === 0 && options.settleMs > 0) {
     besetting.end()
     cluster.startAllFirst()
     for (let atMs = runUntilMs + 1000; atMs < runUntilMs + options.settleMs - 4000; atMs += 1000) {
@@ -156,7 +169,8 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
   }
   const linear = checkLinearizability(history.calls)
   for (const violation of linear.violations) report(violation)
-  if (violations.length === 0) checkSettled(cluster, coordinator.view, history, runUntilMs + options.settleMs, report)
+  if (violations.length === 0 && options.settleMs > 0)
+    checkSettled(cluster, coordinator.view, history, runUntilMs + options.settleMs, report)
   return {
     seed,
     violations,

@@ -44,6 +44,11 @@ export class AcknowledgedWrites {
       truth.recent = [...truth.recent, name].sort((a, b) => a.position - b.position).slice(-recentMax)
     }
     this.#checkHolds(partition, [name])
+    // Who had it and has died since held it when it acknowledged it.
+    if (this.#world.minInSync > 1 && this.#world.holdersOf(partition, name) < this.#world.minInSync) {
+      const text = `partition ${partition}: ${by} acknowledges ${name.epoch}/${name.position}, which fewer than ${this.#world.minInSync} replicas hold`
+      this.#report({ invariant: 'minInSync', atMs: this.#world.nowMs, text })
+    }
   }
 
   /** The data was given up: nothing is owed. */

@@ -14,10 +14,13 @@ export interface World {
   readonly view: ClusterView | undefined
   readonly partitionCount: number
   readonly backups: number
+  readonly minInSync: number
   /** Whether the incarnation still runs (paused ones do). */
   isAlive(shard: ShardId): boolean
   /** Whether the incarnation's copy has this entry: in its log, its store or the image it was built from. */
   holds(replica: Replica, partition: PartitionId, name: EntryName): boolean
+  /** Incarnations, dead ones too, whose copy has it. */
+  holdersOf(partition: PartitionId, name: EntryName): number
   /** Shards that would answer a read of the partition if one came in now. */
   readersOf(partition: PartitionId): readonly ShardId[]
 }

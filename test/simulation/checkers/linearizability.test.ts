@@ -66,7 +66,7 @@ describe('the linearizability checker', () => {
 
   it('refuses a compare that was told to be done on another value', () => {
     const compare: KeyOperation = { kind: 'compare', expected: 'a', value: 'b' }
-    const done: KeyAnswer = { kind: 'compared', isDone: true }
+    const done: KeyAnswer = { kind: 'compared', isDone: true, was: 'a' }
     expect(violations(call(swap('a'), 0, 1, value(undefined)), call(compare, 2, 3, done), call(get, 4, 5, value('b')))).toBe(0)
     expect(violations(call(swap('x'), 0, 1, value(undefined)), call(compare, 2, 3, done))).toBe(1)
   })

@@ -62,6 +62,8 @@ function stepsOf(calls: readonly KeyCall[]): Step[] {
   const seen = new Set<string>()
   for (const { answer, operation } of calls) {
     if (answer?.kind === 'value' && answer.value !== undefined) seen.add(answer.value)
+    if (answer?.kind === 'compared' && answer.was !== undefined) seen.add(answer.was)
+    // One that is open may yet turn out to have been done.
     if (operation.kind === 'compare' && operation.expected !== undefined) seen.add(operation.expected)
   }
   const steps: Step[] = []
@@ -103,7 +105,7 @@ function apply(step: Step, register: Register): { readonly register: Register } 
       return answer === undefined || (answer.kind === 'value' && answer.value === register) ? { register: undefined } : false
     case 'compare': {
       const isDone = register === operation.expected
-      if (answer !== undefined && (answer.kind !== 'compared' || answer.isDone !== isDone)) return false
+      if (answer !== undefined && (answer.kind !== 'compared' || answer.isDone !== isDone || answer.was !== register)) return false
       return { register: isDone ? operation.value : register }
     }
     case 'expire':

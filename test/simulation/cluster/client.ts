@@ -26,6 +26,7 @@ export interface ClientOptions {
   /** Where control threads can be asked for the table. */
   readonly controlAddresses: () => readonly string[]
   readonly isSessioned: boolean
+  readonly sessionTtlMs: number
 }
 
 interface Running {
@@ -41,6 +42,8 @@ interface Running {
 
 interface PartitionSession {
   ticket: string | undefined
+  /** When the last call was sent under this ticket that was answered: a contact for certain. */
+  contactAtMs: number
   nextNumber: number
   readonly unanswered: Set<number>
 }
@@ -66,6 +69,8 @@ export class SimulatedClient {
   readonly #lastSeen = new Map<string, string | undefined>()
   /** Every answer to a named request, late ones too. */
   onTold: (request: string, answer: KeyAnswer) => void = () => {}
+  /** A session that was in contact is not known. */
+  onForgotten: (text: string) => void = () => {}
   readonly #requestNames = new Map<number, string>()
 
   constructor(
@@ -88,6 +93,11 @@ export class SimulatedClient {
     this.#trueNowMs = trueNowMs
     this.#options = options
     network.attach(this.address, { actor, receive: (_, message) => this.#receive(message as ClientAnswer) })
+  }
+
+  /** The partition's data was given up, and its sessions with it. */
+  handleGivenUp(partition: number): void {
+    this.#sessions.delete(partition)
   }
 
   start(): void {
@@ -197,7 +207,15 @@ export class SimulatedClient {
       case 'sessionUnknown': {
         this.#counters.add('client.sessionUnknown')
         const session = this.#sessionOf(call.partition)
-        if (session.ticket === running.ticket) session.ticket = undefined
+        if (session.ticket === running.ticket && session.ticket !== undefined) {
+          const sinceMs = this.#trueNowMs() - session.contactAtMs
+          if (sinceMs < this.#options.sessionTtlMs * 0.95) {
+            this.onForgotten(
+              `partition ${call.partition} forgot ticket ${session.ticket} of ${this.actor.name}, ${sinceMs.toFixed(0)} ms after a contact`,
+            )
+          }
+          session.ticket = undefined
+        }
         if (running.attempts > 1) return this.#finish(running, undefined)
         running.isInDoubt = false
         running.attempts = 0
@@ -223,7 +241,10 @@ export class SimulatedClient {
     if (answer !== undefined) this.#counters.add(`client.done.${call.operation.kind}`)
     if (running.number !== undefined) {
       const session = this.#sessionOf(call.partition)
-      if (session.ticket === running.ticket) session.unanswered.delete(running.number)
+      if (session.ticket === running.ticket) {
+        session.unanswered.delete(running.number)
+        if (answer !== undefined) session.contactAtMs = Math.max(session.contactAtMs, running.call.calledAtMs)
+      }
     }
     if (answer?.kind === 'value') this.#lastSeen.set(call.key, answer.value)
     if (answer !== undefined && call.operation.kind === 'swap') this.#lastSeen.set(call.key, call.operation.value)
@@ -237,7 +258,7 @@ export class SimulatedClient {
   #sessionOf(partition: number): PartitionSession {
     let session = this.#sessions.get(partition)
     if (session === undefined) {
-      session = { ticket: undefined, nextNumber: 1, unanswered: new Set() }
+      session = { ticket: undefined, contactAtMs: Number.NEGATIVE_INFINITY, nextNumber: 1, unanswered: new Set() }
       this.#sessions.set(partition, session)
     }
     return session
@@ -254,6 +275,7 @@ export class SimulatedClient {
           // Another call may have opened it meanwhile; then this ticket is left to expire.
           if (session.ticket === undefined) {
             session.ticket = outcome.ticket
+            session.contactAtMs = Number.NEGATIVE_INFINITY
             session.nextNumber = 1
             session.unanswered.clear()
           }

@@ -40,17 +40,21 @@ export class SimulatedCluster implements World, BesetHosts {
   readonly spareHosts: readonly string[]
   readonly partitionCount: number
   readonly backups: number
+  readonly minInSync: number
   onAcknowledged: (partition: PartitionId, name: EntryName, shard: ShardId) => void = () => {}
   onShardStopped: (shard: ShardId, reason: string) => void = () => {}
   readonly #parts: ClusterParts
   readonly #hosts = new Map<string, Host>()
   readonly #shards = new Map<ShardId, SimulatedShard>()
+  /** Dead ones too. */
+  readonly #everyShard = new Map<ShardId, SimulatedShard>()
 
   constructor(parts: ClusterParts) {
     this.#parts = parts
     const { options, random } = parts
     this.partitionCount = options.partitions
     this.backups = options.backups
+    this.minInSync = options.minInSync
     const names = Array.from({ length: options.hosts + options.spareHosts }, (_, i) => `h${i + 1}`)
     this.firstHosts = names.slice(0, options.hosts)
     this.spareHosts = names.slice(options.hosts)
@@ -94,7 +98,11 @@ export class SimulatedCluster implements World, BesetHosts {
   }
 
   holds(replica: Replica, partition: PartitionId, name: EntryName): boolean {
-    return this.#shards.get(replica.shard)?.replicas[partition]?.holds(name) ?? false
+    return this.#everyShard.get(replica.shard)?.replicas[partition]?.holds(name) ?? false
+  }
+
+  holdersOf(partition: PartitionId, name: EntryName): number {
+    return [...this.#everyShard.values()].filter(({ replicas }) => replicas[partition]?.holds(name)).length
   }
 
   readersOf(partition: PartitionId): readonly ShardId[] {
@@ -127,7 +135,10 @@ export class SimulatedCluster implements World, BesetHosts {
       },
     })
     host.node = node
-    for (const shard of node.shards) this.#shards.set(shard.id, shard)
+    for (const shard of node.shards) {
+      this.#shards.set(shard.id, shard)
+      this.#everyShard.set(shard.id, shard)
+    }
     this.#parts.trace.add(this.nowMs, name, () => `starts as ${node.id}`)
     node.start()
   }
@@ -148,6 +159,20 @@ export class SimulatedCluster implements World, BesetHosts {
       if (this.#parts.network.isCut(name, other.name) || this.#parts.random.next() < 0.2) continue
       this.#parts.scheduler.after(0.5 + this.#parts.random.next() * 5, () => other.node?.handleReset(node.id, shards))
     }
+  }
+
+  reset(a: string, b: string): void {
+    const one = this.#hosts.get(a)?.node
+    const other = this.#hosts.get(b)?.node
+    if (one === undefined || other === undefined) return
+    one.handleReset(
+      other.id,
+      other.shards.map(({ id }) => id),
+    )
+    other.handleReset(
+      one.id,
+      one.shards.map(({ id }) => id),
+    )
   }
 
   pause(name: string, part: 'all' | 'shards' | 'control', ms: number): void {

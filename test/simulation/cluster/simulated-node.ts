@@ -75,6 +75,7 @@ export class SimulatedNode {
   #isWriting = false
   #isLeaving = false
   readonly #watcher
+  readonly #shardTakesAtMs = new Map<SimulatedShard, number>()
 
   constructor(setting: NodeSetting) {
     this.#setting = setting
@@ -102,6 +103,7 @@ export class SimulatedNode {
         addressOf: id => this.#addressOf(id),
         partitionCount: options.partitions,
         minInSync: options.minInSync,
+        clientSessionTtlMs: options.clientSessionTtlMs,
         rules: rules.replication,
         driverRules: rules.driver,
         readCheck: options.readCheck ?? (random.next() < 0.5 ? 'evaluation' : 'receipt'),
@@ -223,7 +225,7 @@ export class SimulatedNode {
     }
     const until = view.state.partitions.map((_, partition) => this.#promises.promisedUntilMs(partition))
     for (const shard of this.shards) {
-      this.#setting.scheduler.after(0.01 + this.#setting.random.next() * 0.05, () =>
+      this.#toShard(shard, () =>
         shard.actor.deliver(() => shard.handleView(view, partition => until[partition] ?? Number.NEGATIVE_INFINITY)),
       )
     }
@@ -296,7 +298,7 @@ export class SimulatedNode {
       case 'order': {
         const shard = this.shards.find(({ id }) => id === message.order.from.shard)
         this.#setting.counters.add('order.handOver')
-        shard?.actor.deliver(() => shard.handleOrder(message.order))
+        if (shard !== undefined) this.#toShard(shard, () => shard.actor.deliver(() => shard.handleOrder(message.order)))
         return
       }
       case 'topology': {
@@ -308,6 +310,15 @@ export class SimulatedNode {
       case 'openSession':
         return
     }
+  }
+
+  /** In order; a thread that is busy takes it later. */
+  #toShard(shard: SimulatedShard, run: () => void): void {
+    const { scheduler, random } = this.#setting
+    const delayMs = random.next() < 0.1 ? random.next() * 80 : 0.01 + random.next() * 0.05
+    const atMs = Math.max(scheduler.nowMs + delayMs, this.#shardTakesAtMs.get(shard) ?? 0)
+    this.#shardTakesAtMs.set(shard, atMs)
+    scheduler.at(atMs, run)
   }
 
   #toControl(run: () => void): void {

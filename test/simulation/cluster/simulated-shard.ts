@@ -32,6 +32,7 @@ export interface ShardSetting {
   readonly addressOf: (shard: ShardId) => string | undefined
   readonly partitionCount: number
   readonly minInSync: number
+  readonly clientSessionTtlMs: number
   readonly rules: ReplicationRules
   readonly driverRules: DriverRules
   readonly readCheck: ReadCheckMoment
@@ -102,7 +103,7 @@ export class SimulatedShard {
           windowBytes: 4000,
           chunkMaxBytes: 150,
           logRetainBytes: random.next() < 0.5 ? 0 : 1500,
-          sessionTtlMs: 5000,
+          sessionTtlMs: setting.clientSessionTtlMs,
           sessionWindow: 16,
         },
         setting.rules,
@@ -252,7 +253,7 @@ export class SimulatedShard {
       case 'compare': {
         const isDone = before === operation.expected
         if (isDone) this.#put(replica, keyBytes, operation.value, false)
-        return { kind: 'compared', isDone }
+        return { kind: 'compared', isDone, was: before }
       }
       case 'get':
       case 'giveUp':

@@ -31,7 +31,7 @@ export const hostOf = (address: string): string => address.slice(0, address.inde
 const straggleMaxMs = 4000
 
 export class Network {
-  luck: NetworkLuck = calmLuck
+  luck: NetworkLuck
   readonly #scheduler: Scheduler
   readonly #random: Random
   readonly #counters: Counters
@@ -39,8 +39,9 @@ export class Network {
   /** "from>to" hosts, with how many faults cut them. */
   readonly #cuts = new Map<string, number>()
 
-  constructor(scheduler: Scheduler, random: Random, counters: Counters) {
+  constructor(scheduler: Scheduler, random: Random, counters: Counters, luck: NetworkLuck) {
     this.#scheduler = scheduler
+    this.luck = luck
     this.#random = random
     this.#counters = counters
   }

@@ -1,6 +1,6 @@
 /** Carries planned faults out on a running cluster, and takes them back when their time is over. */
 import type { Counters } from '../engine/counters.ts'
-import { calmLuck, type Network } from '../engine/network.ts'
+import { calmLuck, type Network, type NetworkLuck } from '../engine/network.ts'
 import type { Scheduler } from '../engine/scheduler.ts'
 import { coordinatorHost, type SimulatedCoordinator } from '../engine/simulated-coordinator.ts'
 import type { Trace } from '../engine/trace.ts'
@@ -15,6 +15,8 @@ export interface BesetHosts {
   pause(host: string, part: 'all' | 'shards' | 'control', ms: number): void
   leave(host: string): void
   recoverLost(): void
+  /** The connections between the two break, and both ends are told. */
+  reset(a: string, b: string): void
 }
 
 export class Besetting {
@@ -25,6 +27,7 @@ export class Besetting {
   readonly #counters: Counters
   readonly #trace: Trace
   readonly #sessionTtlMs: number
+  readonly #luck: NetworkLuck
   #isOver = false
   readonly #cuts = new Set<() => void>()
 
@@ -36,6 +39,7 @@ export class Besetting {
     readonly counters: Counters
     readonly trace: Trace
     readonly sessionTtlMs: number
+    readonly luck: NetworkLuck
   }) {
     this.#scheduler = parts.scheduler
     this.#network = parts.network
@@ -44,6 +48,7 @@ export class Besetting {
     this.#counters = parts.counters
     this.#trace = parts.trace
     this.#sessionTtlMs = parts.sessionTtlMs
+    this.#luck = parts.luck
   }
 
   schedule(faults: readonly TimedFault[]): void {
@@ -79,15 +84,16 @@ export class Besetting {
       case 'pauseControl':
         return this.#hosts.pause(fault.host, 'control', fault.ms)
       case 'cutOneWay':
-        return this.#cut([[fault.from, fault.to]], fault.ms)
+        return this.#cut([[fault.from, fault.to]], fault.ms, fault.reset)
       case 'cutBothWays':
-        return this.#cut(bothWays(fault.a, fault.b), fault.ms)
+        return this.#cut(bothWays(fault.a, fault.b), fault.ms, fault.reset)
       case 'isolate': {
         const others = this.#hosts.names.filter(other => other !== fault.host)
         const far = fault.alsoCoordinator ? [...others, coordinatorHost] : others
         return this.#cut(
           far.flatMap(other => bothWays(fault.host, other)),
           fault.ms,
+          fault.reset,
         )
       }
       case 'cutCoordinator':
@@ -105,7 +111,7 @@ export class Besetting {
       case 'badNetwork':
         this.#network.luck = fault.luck
         this.#scheduler.after(fault.ms, () => {
-          if (this.#network.luck === fault.luck) this.#network.luck = calmLuck
+          if (this.#network.luck === fault.luck) this.#network.luck = this.#luck
         })
         return
       case 'join':
@@ -126,8 +132,12 @@ export class Besetting {
     this.#scheduler.after(backAfterMs, () => this.#hosts.start(host))
   }
 
-  #cut(pairs: readonly (readonly [string, string])[], ms: number): void {
+  #cut(pairs: readonly (readonly [string, string])[], ms: number, reset = false): void {
     for (const [from, to] of pairs) this.#network.cut(from, to)
+    if (reset) {
+      this.#counters.add('network.reset')
+      for (const [a, b] of pairs) this.#hosts.reset(a, b)
+    }
     const heal = (): void => {
       if (!this.#cuts.delete(heal)) return
       for (const [from, to] of pairs) this.#network.heal(from, to)

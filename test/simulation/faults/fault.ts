@@ -11,10 +11,11 @@ export type Fault =
   /** Only shards, or only the control thread, stand still. */
   | { readonly kind: 'pauseShard'; readonly host: string; readonly ms: number }
   | { readonly kind: 'pauseControl'; readonly host: string; readonly ms: number }
-  | { readonly kind: 'cutOneWay'; readonly from: string; readonly to: string; readonly ms: number }
-  | { readonly kind: 'cutBothWays'; readonly a: string; readonly b: string; readonly ms: number }
+  /** `reset`: both ends learn at once that the connection is broken; else silence has to tell. */
+  | { readonly kind: 'cutOneWay'; readonly from: string; readonly to: string; readonly reset: boolean; readonly ms: number }
+  | { readonly kind: 'cutBothWays'; readonly a: string; readonly b: string; readonly reset: boolean; readonly ms: number }
   /** A host is cut off from all others (and, if so, from the coordinator). */
-  | { readonly kind: 'isolate'; readonly host: string; readonly alsoCoordinator: boolean; readonly ms: number }
+  | { readonly kind: 'isolate'; readonly host: string; readonly alsoCoordinator: boolean; readonly reset: boolean; readonly ms: number }
   | { readonly kind: 'cutCoordinator'; readonly host: string; readonly ms: number }
   | { readonly kind: 'coordinatorOutage'; readonly ms: number }
   | { readonly kind: 'coordinatorLosesAnswers'; readonly count: number }
@@ -130,14 +131,16 @@ function drawFault(random: Random, options: FaultOptions): Fault {
     case 'pause':
     case 'pauseShard':
     case 'pauseControl':
-    case 'cutCoordinator':
       return { kind, host, ms: span }
+    case 'cutCoordinator':
+      // Now and then until its session lapses, while all others still hear it.
+      return { kind, host, ms: random.next() < 0.5 ? span : 3000 + span }
     case 'cutOneWay':
-      return { kind, from: host, to: pick(others), ms: span }
+      return { kind, from: host, to: pick(others), reset: random.next() < 0.3, ms: span }
     case 'cutBothWays':
-      return { kind, a: host, b: pick(others), ms: span }
+      return { kind, a: host, b: pick(others), reset: random.next() < 0.5, ms: span }
     case 'isolate':
-      return { kind, host, alsoCoordinator: random.next() < 0.5, ms: span }
+      return { kind, host, alsoCoordinator: random.next() < 0.5, reset: random.next() < 0.6, ms: span }
     case 'coordinatorOutage':
       return { kind, ms: span * 2 }
     case 'coordinatorLosesAnswers':
