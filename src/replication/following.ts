@@ -119,6 +119,14 @@ export class Following {
     this.#applyTo(rules.committedCappedAtMatched ? Math.min(committed, this.#matched) : Math.min(committed, log.last.position))
   }
 
+  /** For the simulator: a deposed primary that keeps its store, as if all in it had been committed. */
+  keepStore(): void {
+    const { log, store, committed } = this.#state
+    log.cutAfter(committed)
+    store.position = log.last.position
+    this.#matched = store.position
+  }
+
   /** Everything is given up: nothing is held, no snapshot goes on. */
   drop(): void {
     this.#intake = undefined

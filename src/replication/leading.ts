@@ -96,13 +96,20 @@ export class Leading {
   }
 
   handleAppended(nowMs: number, message: AppendedMessage): void {
-    const { rules, epoch, log } = this.#state
+    const { rules, epoch } = this.#state
     if (message.epoch !== epoch && rules.currentEpochAcknowledgements) return
-    const follower = this.#find(message.from)
-    if (follower === undefined || message.sentAtMs < follower.sinceMs) return
+    for (const follower of this.#followersOf(message.from)) {
+      if (message.sentAtMs >= follower.sinceMs || !rules.currentEpochAcknowledgements) this.#noteAcknowledged(nowMs, follower, message)
+    }
+    this.#commit()
+    this.#trim()
+  }
+
+  #noteAcknowledged(nowMs: number, follower: Follower, message: AppendedMessage): void {
+    const { rules, log } = this.#state
     const position = Math.min(message.position, log.last.position)
     const isNews = follower.acked === undefined || position > follower.acked
-    follower.acked = Math.max(follower.acked ?? 0, position)
+    follower.acked = Math.max(follower.acked ?? 0, rules.acknowledgeOnlyMessage ? position : message.position)
     follower.reached = Math.max(follower.reached, position)
     follower.sent = Math.max(follower.sent, position)
     follower.applied = Math.max(follower.applied, message.applied)
@@ -110,8 +117,6 @@ export class Leading {
     if (follower.mode.kind === 'probe') follower.mode = { kind: 'log' }
     if (follower.acked >= follower.sent && follower.mode.kind === 'log') follower.waitingSinceMs = undefined
     else if (isNews) follower.waitingSinceMs = nowMs
-    this.#commit()
-    this.#trim()
   }
 
   handleHello(nowMs: number, message: HelloMessage): void {
@@ -250,12 +255,12 @@ export class Leading {
     return true
   }
 
-  #find(shard: string): Follower | undefined {
+  #followersOf(shard: string): readonly Follower[] {
     const exact = this.#followers.get(shard)
-    if (exact !== undefined || this.#state.rules.acknowledgementsBoundToIncarnation) return exact
-    // Only in the simulator, whose ids are "name#incarnation...".
+    if (this.#state.rules.acknowledgementsBoundToIncarnation) return exact === undefined ? [] : [exact]
+    // Only in the simulator, whose ids are "name#incarnation".
     const stem = (id: string): string => id.slice(0, id.indexOf('#'))
-    return [...this.#followers.values()].find(({ replica }) => stem(replica.shard) === stem(shard))
+    return [...this.#followers.values()].filter(({ replica }) => stem(replica.shard) === stem(shard))
   }
 
   #counted(): readonly Follower[] {

@@ -342,6 +342,7 @@ export class PartitionReplica<Waiter> {
   /** Somebody else serves: a former backup goes on from its log, a former primary starts empty. */
   #followOn(wasPrimary: boolean): void {
     if (wasPrimary && this.#state.rules.deposedStartsEmpty) this.#following.drop()
+    else if (wasPrimary) this.#following.keepStore()
     this.#role = { kind: 'learner' }
   }
 

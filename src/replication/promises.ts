@@ -68,7 +68,15 @@ export class Promises {
     const isOld = message.version < this.#version && !this.#rules.promotedStopsPromising
     const version = promised && (isBehind || isOld) ? message.version : this.#version
     if (promised && !isOld) this.#given.set(message.from, Math.max(this.#given.get(message.from) ?? 0, nowMs + leaseMs))
-    return { kind: 'heartbeatAnswer', from: self, to: message.from, version, sentAtMs: message.sentAtMs, promised }
+    // Without the rule a new incarnation answers for the old one.
+    return {
+      kind: 'heartbeatAnswer',
+      from: this.#rules.promisesBoundToIncarnation ? self : message.to,
+      to: message.from,
+      version,
+      sentAtMs: message.sentAtMs,
+      promised,
+    }
   }
 
   handleAnswer(nowMs: number, answer: HeartbeatAnswer): void {
