@@ -6,7 +6,7 @@
  */
 import type { Replica } from '../partitioning/partition-table.ts'
 import type { ImageCursor } from '../storage/image.ts'
-import type { ChunkMessage, EntryName } from './messages.ts'
+import { type ChunkMessage, type EntryName, nothingWhole } from './messages.ts'
 
 export type FollowerMode =
   /** Its position is not known: it is sent empty messages until it says hello. */
@@ -40,7 +40,7 @@ export interface Follower {
   reached: number
   /** Its store, as it said last. */
   applied: number
-  /** The snapshot's last position: below it, its store is not whole. */
+  /** The snapshot's last position, Infinity while it is under way: with less applied its store is not whole. */
   wholeAt: number
   /** Entries up to here are on their way. */
   sent: number
@@ -63,8 +63,8 @@ export const newFollower = (nowMs: number, replica: Replica, isInSync: boolean, 
   removeAsked: false,
   acked: undefined,
   reached: from,
-  applied: from,
-  wholeAt: Number.NEGATIVE_INFINITY,
+  applied: isInSync ? from : nothingWhole,
+  wholeAt: 0,
   sent: from,
   told: from,
   lastSentAtMs: Number.NEGATIVE_INFINITY,

@@ -14,7 +14,7 @@
 import type { ShardId } from '../base/ids.ts'
 import { applyEffect } from '../storage/effect.ts'
 import { applyImage, type ImageChunk } from '../storage/image.ts'
-import type { AppendMessage, ChunkMessage, EntryName, LogEntry } from './messages.ts'
+import { type AppendMessage, type ChunkMessage, type EntryName, type LogEntry, nothingWhole } from './messages.ts'
 import type { ReplicaState } from './replica-state.ts'
 
 interface Intake {
@@ -193,7 +193,7 @@ export class Following {
 
   /** As the primary hears it: nothing counts while a snapshot is not whole. */
   #appliedWhole(): number {
-    return this.isWhole ? this.#state.applied : this.#state.log.start.position - 1
+    return this.isWhole ? this.#state.applied : nothingWhole
   }
 
   #answerChunk({ partition, epoch, from, snapshot, index }: ChunkMessage): void {

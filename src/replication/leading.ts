@@ -14,7 +14,14 @@ import type { NodeId } from '../base/ids.ts'
 import { isSameReplica, type HandOverOrder, type PartitionRecord, type Replica } from '../partitioning/partition-table.ts'
 import { readImage } from '../storage/image.ts'
 import { type Follower, newFollower } from './follower.ts'
-import type { AppendedMessage, AppendMessage, ChunkTakenMessage, EntryName, HelloMessage } from './messages.ts'
+import {
+  type AppendedMessage,
+  type AppendMessage,
+  type ChunkTakenMessage,
+  type EntryName,
+  type HelloMessage,
+  nothingWhole,
+} from './messages.ts'
 import type { ReplicaState } from './replica-state.ts'
 
 interface HandOver {
@@ -107,6 +114,7 @@ export class Leading {
 
   #noteAcknowledged(nowMs: number, follower: Follower, message: AppendedMessage): void {
     const { rules, log } = this.#state
+    if (this.#needsSnapshot(follower, message.applied)) return this.#startSnapshot(nowMs, follower)
     const position = Math.min(message.position, log.last.position)
     const isNews = follower.acked === undefined || position > follower.acked
     follower.acked = Math.max(follower.acked ?? 0, rules.acknowledgeOnlyMessage ? position : message.position)
@@ -134,7 +142,8 @@ export class Leading {
       return
     }
     const { holds } = message
-    if (holds !== undefined && message.givenUp === givenUp && log.has(holds)) {
+    const isKnown = holds !== undefined && message.givenUp === givenUp && log.has(holds)
+    if (isKnown && !this.#needsSnapshot(follower, holds.position)) {
       follower.mode = { kind: 'log' }
       follower.sent = Math.max(holds.position, follower.acked ?? Number.NEGATIVE_INFINITY)
       follower.reached = follower.sent
@@ -282,6 +291,12 @@ export class Leading {
     this.#onCommitted()
   }
 
+  /** A snapshot was begun for it, by this primary or another, and is not under way any more. */
+  #needsSnapshot({ isInSync, addAsked, mode, wholeAt }: Follower, applied: number): boolean {
+    if (isInSync || addAsked || mode.kind === 'snapshot') return false
+    return wholeAt === Number.POSITIVE_INFINITY || (wholeAt === 0 && applied === nothingWhole)
+  }
+
   #considerAdding(nowMs: number, follower: Follower): void {
     const { rules, committed } = this.#state
     if (follower.isInSync || follower.addAsked || follower.removeAsked || this.#handOver !== undefined) return
@@ -376,7 +391,7 @@ export class Leading {
     follower.acked = undefined
     follower.reached = start.position
     follower.sent = start.position
-    follower.applied = Number.NEGATIVE_INFINITY
+    follower.applied = nothingWhole
     follower.wholeAt = Number.POSITIVE_INFINITY
     follower.waitingSinceMs = nowMs
   }

@@ -20,6 +20,9 @@ export interface LogEntry extends EntryName {
   readonly effects: readonly Effect[]
 }
 
+/** Below every position. */
+export const nothingWhole = -1
+
 interface Header<Kind extends string> {
   readonly kind: Kind
   readonly partition: PartitionId
@@ -48,7 +51,7 @@ export interface AppendMessage extends Header<'append'> {
 export interface AppendedMessage extends Header<'appended'> {
   /** The last position of that message, not the end of the log. */
   readonly position: number
-  /** How far the store has applied. */
+  /** How far the store has applied; `nothingWhole` while a snapshot is not whole. */
   readonly applied: number
   readonly sentAtMs: number
 }

@@ -4,11 +4,17 @@ import type { PartitionRecord, Replica, ReplicaRequest } from '../../../src/part
 import type { ReplicationMessage } from '../../../src/replication/messages.ts'
 import { PartitionReplica } from '../../../src/replication/partition-replica.ts'
 import { type HeldPromise, replicaDefaults, type ReplicaOptions, type RequestId } from '../../../src/replication/replica-port.ts'
+import type { ReplicationRules } from '../../../src/replication/rules.ts'
 import { MemoryBudget } from '../../../src/storage/memory-budget.ts'
 import { PartitionStore } from '../../../src/storage/partition-store.ts'
 
 export const map = 1 as MapId
-export const replicaOf = (name: string): Replica => ({ node: `${name}#1` as NodeId, shard: `${name}.0#1` as ShardId })
+/** A capital letter: the second incarnation of that name. */
+export function replicaOf(letter: string): Replica {
+  const name = letter.toLowerCase()
+  const incarnation = name === letter ? 1 : 2
+  return { node: `${name}#${incarnation}` as NodeId, shard: `${name}.0#${incarnation}` as ShardId }
+}
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 export function recordOf(
@@ -35,17 +41,17 @@ export class TestGroup {
   readonly stops: string[] = []
   readonly promises = new Map<string, HeldPromise>()
 
-  constructor(names: string, options: Partial<ReplicaOptions> = {}) {
+  constructor(names: string, options: Partial<ReplicaOptions> = {}, rules?: ReplicationRules) {
     for (const name of names) {
-      const replica = new PartitionReplica<string>({
+      const whole: ReplicaOptions = {
         ...replicaDefaults,
         partition: 0 as PartitionId,
         self: replicaOf(name),
         makeStore: () => new PartitionStore(new MemoryBudget(64 * 1024 * 1024), 1),
         heldPromise: node => this.promises.get(node) ?? { version: this.version, untilMs: Number.POSITIVE_INFINITY },
         ...options,
-      })
-      this.replicas.set(name, replica)
+      }
+      this.replicas.set(name, new PartitionReplica<string>(whole, rules))
     }
   }
 
