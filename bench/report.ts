@@ -101,7 +101,7 @@ export function formatReport(report: BenchReport): string {
     line.unit,
     spreadText(line),
     boundText(line),
-    line.reached ? 'reached' : 'NOT REACHED',
+    line.atLeast === undefined && line.atMost === undefined ? '' : line.reached ? 'reached' : 'NOT REACHED',
   ])
   const parts: string[] = []
   if (rows.length > 0) parts.push(table(['measured', 'side', 'median', 'unit', 'min .. max', 'p50 ms', 'p99 ms'], rows))

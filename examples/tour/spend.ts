@@ -12,7 +12,7 @@ const Order = z.object({
 
 const Args = z.object({ orders: z.string() })
 
-/** A running total for each customer. A row that cannot be read, or has no customer, is kept with the reason in `spend.dead-letters`. */
+/** A running total for each customer. A row that cannot be read is kept, with the reason, in `spend.dead-letters`; one without a customer is dropped and counted. */
 export default defineJob('spend', { args: Args, onError: 'deadLetter' }, (flow, args) => {
   flow
     .source('orders', files({ path: args.orders, format: 'csv', row: Order }))

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import { build, type BuildFailure, type Message, type Plugin } from 'esbuild'
-import { unreachable } from '../base/assert.ts'
+import { present, unreachable } from '../base/assert.ts'
 import { formatByteSize } from '../base/byte-size.ts'
 import { invalidArgument, messageOf } from '../base/errors.ts'
 import { judgeImport } from './allowed-imports.ts'
@@ -98,9 +98,10 @@ const importGuard: Plugin = {
 }
 
 function outputOf(files: readonly { readonly path: string; readonly contents: Uint8Array }[], suffix: string): Uint8Array {
-  const found = files.find(file => file.path.endsWith(suffix))
-  if (found === undefined) throw new Error(`assertion failed: esbuild gave no ${suffix}`)
-  return found.contents
+  return present(
+    files.find(file => file.path.endsWith(suffix)),
+    `the ${suffix} of esbuild`,
+  ).contents
 }
 
 function checkSize(path: string, what: string, bytes: Uint8Array): void {

@@ -53,7 +53,8 @@ export interface NodeReport {
 }
 
 export function nodesReport(cluster: ClusterDescription, figures: readonly NodeFigures[]): readonly NodeReport[] {
-  return cluster.members.map(member => {
+  const members = cluster.members.toSorted((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }))
+  return members.map(member => {
     const own = figures.filter(node => node.name === member.name && member.status !== 'dead')
     const { name, id, pid, status, zone, version, address, http, startedAt } = member
     return {

@@ -38,11 +38,6 @@ export class Readers {
     this.#done = Promise.all(all.map(guarded)).then(() => undefined)
   }
 
-  /** Number of profiles that the readers know of. */
-  get knownCount(): number {
-    return this.#known.length
-  }
-
   /** Resolves when the last reads have been answered; rejects with what went wrong for a reader. */
   async stop(): Promise<void> {
     await this.#learn()

@@ -16,6 +16,8 @@ export interface DemoResult extends RetailFigures {
 
 const grouped = (value: number): string => value.toLocaleString('en-US')
 const money = (mills: number): string => (mills / 1000).toLocaleString('en-US', { style: 'currency', currency: 'GBP' })
+/** `1 node`, `3 nodes`. */
+export const counted = (count: number, noun: string): string => `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
 const share = (part: number, whole: number): string => `${whole === 0 ? 0 : Math.round((part / whole) * 100)} %`
 
 /** One line on a terminal that is written over; nothing elsewhere. */
@@ -27,7 +29,7 @@ export class ProgressLine {
   }
 
   show(text: string): void {
-    if (this.#isShown) process.stdout.write(`\r${text.slice(0, Math.max(20, (process.stdout.columns ?? 80) - 1))}\u001b[K`)
+    if (this.#isShown) process.stdout.write(`\r${text.slice(0, Math.max(20, (process.stdout.columns || 80) - 1))}\u001b[K`)
   }
 
   clear(): void {
@@ -38,7 +40,6 @@ export class ProgressLine {
 export function progressText(at: {
   readonly lines: number
   readonly seconds: number
-  readonly profiles: number
   readonly reads: number
   readonly readP99Ms: number
 }): string {
@@ -55,7 +56,7 @@ export function summaryText(result: DemoResult, ranMs: number): string {
     title('What came in'),
     row(
       'order lines',
-      `${grouped(result.lines)} in ${formatDuration(ranMs)}: ${grouped(result.eventsPerSecond)} a second on ${result.nodes} nodes of ${result.shards} ${result.shards === 1 ? 'shard' : 'shards'}`,
+      `${grouped(result.lines)} in ${formatDuration(ranMs)}: ${grouped(result.eventsPerSecond)} a second on ${counted(result.nodes, 'node')} of ${counted(result.shards, 'shard')}`,
     ),
     row(
       'without customer',

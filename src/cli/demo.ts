@@ -9,10 +9,11 @@ import { invalidArgument, NearstateError } from '../base/errors.ts'
 import { connect } from '../client/connect.ts'
 import type { Grid } from '../client/grid.ts'
 import type { JobStatus } from '../client/jobs.ts'
-import { type DevCluster, startDevCluster } from '../node/dev.ts'
+import type { DevCluster } from '../node/dev.ts'
+import { wholeNumber } from './arguments.ts'
 import { retailFigures } from './demo-figures.ts'
 import { Readers } from './demo-readers.ts'
-import { type DemoResult, ProgressLine, progressText, summaryText } from './demo-summary.ts'
+import { counted, type DemoResult, ProgressLine, progressText, summaryText } from './demo-summary.ts'
 import { isTerminal, printJson, printLine } from './output.ts'
 
 interface DemoOptions {
@@ -35,16 +36,16 @@ export function registerDemo(program: Command): void {
     .command('demo')
     .description('run a cluster here with the retail-360 job: orders in, live customer profiles out')
     .option('--data <dir>', 'replay the Online Retail CSV files of a folder (plain or gzip), instead of generated orders')
-    .addOption(new Option('--nodes <n>', 'node processes').default(3).argParser(wholeNumber('--nodes', 16)))
-    .addOption(new Option('--shards <n>', 'shards of each node').default(1).argParser(wholeNumber('--shards', 64)))
+    .addOption(new Option('--nodes <n>', 'node processes').default(3).argParser(wholeNumber('--nodes', 1, 16)))
+    .addOption(new Option('--shards <n>', 'shards of each node').default(1).argParser(wholeNumber('--shards', 1, 64)))
     .addOption(
-      new Option('--seed <n>', `generated orders: the seed (default: ${generated.seed})`).argParser(wholeNumber('--seed', 2 ** 31 - 1)),
+      new Option('--seed <n>', `generated orders: the seed (default: ${generated.seed})`).argParser(wholeNumber('--seed', 1, 2 ** 31 - 1)),
     )
     .addOption(
-      new Option('--lines <n>', `generated orders: how many lines (default: ${generated.lines})`).argParser(wholeNumber('--lines', 1e9)),
+      new Option('--lines <n>', `generated orders: how many lines (default: ${generated.lines})`).argParser(wholeNumber('--lines', 1, 1e9)),
     )
     .addOption(
-      new Option('--rate <n>', `generated orders: lines a second (default: ${generated.rate})`).argParser(wholeNumber('--rate', 1e8)),
+      new Option('--rate <n>', `generated orders: lines a second (default: ${generated.rate})`).argParser(wholeNumber('--rate', 1, 1e8)),
     )
     .option('--keep', 'leave the cluster up until Ctrl-C')
     .action(async (_: unknown, command: Command) => runDemo(command.optsWithGlobals<DemoOptions>()))
@@ -52,13 +53,14 @@ export function registerDemo(program: Command): void {
 
 async function runDemo(options: DemoOptions): Promise<void> {
   const args = jobArguments(options)
+  const { startDevCluster } = await import('../node/dev.ts')
   const interrupted = new AbortController()
   const onSignal = (): void => interrupted.abort()
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
   try {
-    if (options.json !== true)
-      printLine(`Starting ${options.nodes} nodes with ${options.shards} ${options.shards === 1 ? 'shard' : 'shards'} each ...`)
-    const cluster = await startDevCluster({ nodes: options.nodes, shards: options.shards, port: 0 })
+    if (options.json !== true) printLine(`Starting ${counted(options.nodes, 'node')} with ${counted(options.shards, 'shard')} each ...`)
+    // Nodes that stop one after the other warn of each other: true, and of no use here.
+    const cluster = await startDevCluster({ nodes: options.nodes, shards: options.shards, port: 0, logLevel: 'error' })
     try {
       interrupted.signal.throwIfAborted()
       const grid = await connect({ endpoints: cluster.endpoints })
@@ -103,9 +105,7 @@ async function present(options: DemoOptions, grid: Grid, args: object, signal: A
       onStatus: status => {
         const readP99Ms = readers.latencyMs.percentile(0.99)
         const seconds = (performance.now() - startedAt) / 1000
-        progress.show(
-          progressText({ lines: linesIn(status), seconds, profiles: readers.knownCount, reads: readers.latencyMs.count, readP99Ms }),
-        )
+        progress.show(progressText({ lines: linesIn(status), seconds, reads: readers.latencyMs.count, readP99Ms }))
       },
     })
     const ranMs = performance.now() - startedAt
@@ -146,12 +146,3 @@ async function keepUp(options: DemoOptions, cluster: DevCluster, signal: AbortSi
 
 const linesIn = (status: JobStatus): number => status.stages.find(stage => stage.kind === 'source')?.rowsOut ?? 0
 const rounded = (ms: number): number => Math.round(ms * 1000) / 1000
-
-function wholeNumber(option: string, most: number): (text: string) => number {
-  return text => {
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || value < 1 || value > most)
-      throw invalidArgument(`${option} is "${text}", a whole number from 1 to ${most} is wanted`)
-    return value
-  }
-}

@@ -1,29 +1,30 @@
 /** `nearstate dev`: a local cluster, one process per node, until Ctrl-C. */
 import { styleText } from 'node:util'
-import type { Command } from 'commander'
-import { invalidArgument } from '../base/errors.ts'
+import { type Command, Option } from 'commander'
 import type { DevCluster, DevEvent } from '../node/dev.ts'
+import { wholeNumber } from './arguments.ts'
 import { globalOptions } from './cluster-access.ts'
-import { parseCount } from './map.ts'
 import { printJson, printLine, printTable } from './output.ts'
 
 interface DevFlags {
-  readonly nodes: string
-  readonly shards: string
-  readonly port: string
+  readonly nodes: number
+  readonly shards: number
+  readonly port: number
   readonly replace: boolean
   readonly logLevel: string
 }
-
-const nodesMax = 32
 
 export function registerDev(program: Command): void {
   program
     .command('dev')
     .description('a local cluster, one process per node; Ctrl-C stops it')
-    .option('--nodes <count>', 'node processes', '3')
-    .option('--shards <count>', 'shards of each node', '1')
-    .option('--port <port>', 'control port of the first node, the others follow; HTTP is 80 above; 0: any free ports', '7400')
+    .addOption(new Option('--nodes <count>', 'node processes').default(3).argParser(wholeNumber('--nodes', 1, 32)))
+    .addOption(new Option('--shards <count>', 'shards of each node').default(1).argParser(wholeNumber('--shards', 1, 64)))
+    .addOption(
+      new Option('--port <port>', 'control port of the first node, the others follow; HTTP is 80 above; 0: any free ports')
+        .default(7400)
+        .argParser(wholeNumber('--port', 0, 65_535)),
+    )
     .option('--no-replace', 'leave a node process that died dead')
     .option('--log-level <level>', 'of the nodes: debug, info, warn, error or silent', 'warn')
     .action((flags: DevFlags, command: Command) => dev(flags, command))
@@ -32,10 +33,6 @@ export function registerDev(program: Command): void {
 async function dev(flags: DevFlags, command: Command): Promise<void> {
   const { json } = globalOptions(command)
   const [{ startDevCluster }, { impatience }] = await Promise.all([import('../node/dev.ts'), import('../node/impatience.ts')])
-  const nodes = parseCount('--nodes', flags.nodes)
-  const shards = parseCount('--shards', flags.shards)
-  const port = parseCount('--port', flags.port)
-  if (nodes < 1 || nodes > nodesMax) throw invalidArgument(`Cannot use --nodes ${nodes}: 1 to ${nodesMax} are wanted`)
   const stopped = Promise.withResolvers<void>()
   let cluster: DevCluster | undefined
   let stopping = false
@@ -50,11 +47,7 @@ async function dev(flags: DevFlags, command: Command): Promise<void> {
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   cluster = await startDevCluster({
-    nodes,
-    shards,
-    port,
-    replace: flags.replace,
-    logLevel: flags.logLevel,
+    ...flags,
     onEvent: event => (json ? printJson(event) : printLine(describeEvent(event))),
   })
   if (json) printJson({ ready: true, endpoints: cluster.endpoints, console: null, nodes: cluster.nodes })

@@ -2,8 +2,9 @@
 import { styleText } from 'node:util'
 import type { Command } from 'commander'
 import { formatDuration } from '../base/duration.ts'
-import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { NearstateError } from '../base/errors.ts'
 import type { JobHandle, JobState, JobStatus } from '../client/jobs.ts'
+import { parseJson } from './arguments.ts'
 import { globalOptions, withGrid } from './cluster-access.ts'
 import { isTerminal, printJson, printLine, printTable } from './output.ts'
 
@@ -41,7 +42,7 @@ async function submit(file: string, flags: SubmitFlags, command: Command): Promi
   const options = globalOptions(command)
   const submitOptions = {
     ...(flags.name === undefined ? {} : { name: flags.name }),
-    ...(flags.args === undefined ? {} : { args: parseArgs(flags.args) }),
+    ...(flags.args === undefined ? {} : { args: parseJson('--args', flags.args) }),
   }
   const status = await withGrid(options, async grid => {
     const job = await grid.jobs.submit(file, submitOptions)
@@ -145,12 +146,4 @@ function coloured(status: JobState): string {
 function failIfFailed(status: JobStatus): void {
   if (status.status === 'failed')
     throw new NearstateError('FUNCTION_FAILED', `Job "${status.name}" failed: ${status.failure ?? 'no reason was given'}`)
-}
-
-function parseArgs(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw invalidArgument(`Cannot read --args: JSON is wanted (${String(error)})`)
-  }
 }

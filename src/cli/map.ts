@@ -1,14 +1,15 @@
 /** `nearstate map ...`: definitions, entries and figures of maps. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { formatByteSize } from '../base/byte-size.ts'
 import { type Duration, formatDuration } from '../base/duration.ts'
-import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { NearstateError } from '../base/errors.ts'
 import type { NodeFigures } from '../client/cluster-stats.ts'
 import type { Grid } from '../client/grid.ts'
 import type { GridMap } from '../client/grid-map.ts'
 import type { MapOptions } from '../client/maps.ts'
 import { type KeyCodec, parseKeyCodec } from '../keys/key-codec.ts'
 import type { AnyKey } from '../keys/key-space.ts'
+import { parseJson, wholeNumber } from './arguments.ts'
 import { type GlobalOptions, globalOptions, withGrid } from './cluster-access.ts'
 import { keyJson, keyText, parseKey } from './key-text.ts'
 import { printJson, printLine, printTable } from './output.ts'
@@ -42,9 +43,9 @@ export function registerMap(program: Command): void {
     (name: string, key: string, options: KeyOptions, command: Command) => remove(name, key, options, command),
   )
   withKeyOptions(map.command('scan <map>').description('entries, in no order'))
-    .option('--limit <count>', 'no more than this many')
+    .addOption(new Option('--limit <count>', 'no more than this many').argParser(wholeNumber('--limit', 0, Number.MAX_SAFE_INTEGER)))
     .option('--prefix <key>', 'only keys that begin so')
-    .action((name: string, options: KeyOptions & { limit?: string; prefix?: string }, command: Command) => scan(name, options, command))
+    .action((name: string, options: KeyOptions & { limit?: number; prefix?: string }, command: Command) => scan(name, options, command))
   map
     .command('stats [map]')
     .description('figures of one map or of all, per shard')
@@ -107,7 +108,7 @@ async function get(name: string, key: string, keyOptions: KeyOptions, command: C
 
 async function set(name: string, key: string, text: string, setOptions: KeyOptions & ExpiryFlags, command: Command): Promise<void> {
   const options = globalOptions(command)
-  const value = parseValue(text)
+  const value = parseJson('the value', text, `, a text as '"text"'`)
   await withGrid(options, async grid => {
     const { map, codec } = await openMap(grid, name, setOptions)
     await map.set(parseKey(codec, key), value, expiryOf(setOptions))
@@ -124,9 +125,9 @@ async function remove(name: string, key: string, keyOptions: KeyOptions, command
   done(options, { deleted }, deleted ? 'Deleted.' : 'There was no such entry.')
 }
 
-async function scan(name: string, scanOptions: KeyOptions & { limit?: string; prefix?: string }, command: Command): Promise<void> {
+async function scan(name: string, scanOptions: KeyOptions & { limit?: number; prefix?: string }, command: Command): Promise<void> {
   const options = globalOptions(command)
-  const limit = scanOptions.limit === undefined ? {} : { limit: parseCount('--limit', scanOptions.limit) }
+  const limit = scanOptions.limit === undefined ? {} : { limit: scanOptions.limit }
   await withGrid(options, async grid => {
     const { map, codec } = await openMap(grid, name, scanOptions)
     const prefix =
@@ -216,20 +217,6 @@ async function destroy(name: string, command: Command): Promise<void> {
 function done(options: GlobalOptions, json: unknown, text: string): void {
   if (options.json) printJson(json)
   else printLine(text)
-}
-
-function parseValue(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw invalidArgument(`Cannot read the value: JSON is wanted, a text as '"text"' (${String(error)})`)
-  }
-}
-
-export function parseCount(flag: string, text: string): number {
-  const count = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(count)) throw invalidArgument(`Cannot use ${flag} "${text}": a whole number is wanted`)
-  return count
 }
 
 const expiryOf = ({ ttl, maxIdle }: ExpiryFlags): ExpiryFlags => ({

@@ -3,7 +3,13 @@ import { styleText } from 'node:util'
 import Table from 'cli-table3'
 import { messageOf, NearstateError } from '../base/errors.ts'
 
-export const isTerminal = (): boolean => process.stdout.isTTY === true
+// Who reads may leave early (`| head`): what is left to say then is for nobody.
+process.stdout.on('error', (failure: NodeJS.ErrnoException) => {
+  if (failure.code !== 'EPIPE') throw failure
+  process.exit()
+})
+
+export const isTerminal = (): boolean => process.stdout.isTTY
 
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`)

@@ -22,7 +22,8 @@ export async function run(argv: readonly string[]): Promise<void> {
   }
 }
 
-function createProgram(wantsJson: boolean): Command {
+/** Exported for the documentation, which lists every command. */
+export function createProgram(wantsJson: boolean): Command {
   const program = new Command('nearstate')
     .description('A distributed in-memory data grid with a stream processor inside.')
     .version(release)

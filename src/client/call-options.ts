@@ -22,12 +22,6 @@ export const timeoutMsOf = (options: CallOptions | undefined, defaultMs: number)
 export const signalOf = (options: { readonly signal?: AbortSignal } | undefined): { signal?: AbortSignal } =>
   options?.signal === undefined ? {} : { signal: options.signal }
 
-/** As a unary call of the transport wants them. */
-export const unaryOptions = (options: CallOptions | undefined, defaultMs: number): { timeoutMs: number; signal?: AbortSignal } => ({
-  timeoutMs: timeoutMsOf(options, defaultMs),
-  ...signalOf(options),
-})
-
 export function cancelled(what: string, signal: AbortSignal): NearstateError {
   return new NearstateError('CANCELLED', `${what} was aborted by its caller`, { cause: signal.reason })
 }

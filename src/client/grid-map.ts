@@ -299,7 +299,10 @@ export class GridMap<S extends AnyKey, V> {
     wire.partition = partition
     return new Promise((resolve, reject) => {
       const deadlineMs = performance.now() + timeoutMsOf(options, this.#timeoutMs)
-      this.#submit(new Operation(kind, this.#route, partition, wire, deadlineMs, rawBytes, resolve, reject), 0, value, hasValue, options)
+      const operation = new Operation(kind, this.#route, partition, wire, deadlineMs, rawBytes, resolve, reject)
+      if (options !== undefined && !this.#observe(operation, options)) return
+      if (hasValue) this.#encoded(value, (bytes, start, end) => this.#router.submit(operation, keyScratch, 0, bytes, start, end))
+      else this.#router.submit(operation, keyScratch, 0, undefined, 0, 0)
     })
   }
 
@@ -312,32 +315,54 @@ export class GridMap<S extends AnyKey, V> {
     options: CallOptions | undefined,
     complete: Operation['complete'],
   ): Promise<unknown> {
-    // Whatever is wrong with the arguments rejects the call: the executor turns what is thrown in it into a rejection.
-    return new Promise((resolve, reject) => {
-      const { keyCodec } = this.#route
-      const keyEnd = encodeKeyInto(keyCodec, key, keyScratch, 0)
-      const partition = partitionOfKey(keyCodec, keyScratch, 0, keyEnd, this.#router.partitionCount)
-      const deadlineMs = performance.now() + (options === undefined ? this.#timeoutMs : timeoutMsOf(options, this.#timeoutMs))
-      const operation = new Operation(kind, this.#route, partition, wire?.(), deadlineMs, complete, resolve, reject)
-      const checked = hasValue && this.#schema !== undefined && kind !== OperationKind.INVOKE ? this.#validated(this.#schema, value) : value
-      this.#submit(operation, keyEnd, checked, hasValue, options)
-    })
+    const promise = new Promise<unknown>(capture)
+    const { resolve, reject } = captured
+    try {
+      // The user's own code (schema, toJSON) runs before the key is in the scratch buffer: it may call maps too.
+      if (hasValue) {
+        const checked = this.#schema !== undefined && kind !== OperationKind.INVOKE ? this.#validated(this.#schema, value) : value
+        this.#encoded(checked, (bytes, start, end) => {
+          this.#submitKeyed(kind, key, bytes, start, end, wire, options, complete, resolve, reject)
+        })
+      } else this.#submitKeyed(kind, key, undefined, 0, 0, wire, options, complete, resolve, reject)
+    } catch (thrown) {
+      // Whatever is wrong with the arguments rejects the call.
+      reject(thrown)
+    }
+    return promise
   }
 
-  /** The key, if any, is keyScratch[0..keyEnd). */
-  #submit(operation: Operation, keyEnd: number, value: unknown, hasValue: boolean, options: CallOptions | undefined): void {
-    if (options !== undefined && !this.#observe(operation, options)) return
-    if (!hasValue) {
-      this.#router.submit(operation, keyScratch, keyEnd, undefined, 0, 0)
-      return
+  #submitKeyed(
+    kind: number,
+    key: KeyOf<S>,
+    value: Buffer | undefined,
+    valueStart: number,
+    valueEnd: number,
+    wire: (() => OperationOptions | undefined) | undefined,
+    options: CallOptions | undefined,
+    complete: Operation['complete'],
+    resolve: (result: unknown) => void,
+    reject: (error: unknown) => void,
+  ): void {
+    const { keyCodec } = this.#route
+    const keyEnd = encodeKeyInto(keyCodec, key, keyScratch, 0)
+    const partition = partitionOfKey(keyCodec, keyScratch, 0, keyEnd, this.#router.partitionCount)
+    const deadlineMs = performance.now() + (options === undefined ? this.#timeoutMs : timeoutMsOf(options, this.#timeoutMs))
+    const operation = new Operation(kind, this.#route, partition, wire?.(), deadlineMs, complete, resolve, reject)
+    if (options === undefined || this.#observe(operation, options)) {
+      this.#router.submit(operation, keyScratch, keyEnd, value, valueStart, valueEnd)
     }
+  }
+
+  /** Hands the value's bytes over for the time of the call. */
+  #encoded(value: unknown, use: (bytes: Buffer, start: number, end: number) => void): void {
     if (value === undefined) throw invalidArgument(`Cannot store entry in map "${this.name}": the value is undefined; use delete, or null`)
     withEncoded(value, (bytes, start, end) => {
       const { valueMaxBytes } = this.#router
       if (end - start > valueMaxBytes) {
         throw invalidArgument(`Cannot store entry in map "${this.name}": value is ${end - start} bytes, limit is ${valueMaxBytes}`)
       }
-      this.#router.submit(operation, keyScratch, keyEnd, bytes, start, end)
+      use(bytes, start, end)
     })
   }
 
@@ -361,6 +386,16 @@ export class GridMap<S extends AnyKey, V> {
       throw invalidArgument(`Cannot store entry in map "${this.name}": its schema refuses the value: ${outcome.reason}`)
     return outcome.value
   }
+}
+
+/** One executor for the promises of all calls: a closure for each would cost more than the rest of a call's bookkeeping. */
+const captured: { resolve: (result: unknown) => void; reject: (error: unknown) => void } = {
+  resolve: () => undefined,
+  reject: () => undefined,
+}
+const capture = (resolve: (result: unknown) => void, reject: (error: unknown) => void): void => {
+  captured.resolve = resolve
+  captured.reject = reject
 }
 
 const readValue = (absent: boolean, bytes: Buffer, start: number, end: number): unknown =>

@@ -5,7 +5,8 @@ import { bundleFile } from '../bundling/bundle-file.ts'
 import { type AnyKey, defineKey, type KeySpace } from '../keys/key-space.ts'
 import { connectShard } from '../transport/grpc/pipe-client.ts'
 import type { ClusterDescription as WireDescription } from '../wire/generated/nearstate/v1/admin.ts'
-import { type CallOptions, unaryOptions } from './call-options.ts'
+import { AdminCalls } from './admin-calls.ts'
+import type { CallOptions } from './call-options.ts'
 import { type ClusterDescription, describeCluster } from './cluster-description.ts'
 import { type NodeFigures, nodeFigures } from './cluster-stats.ts'
 import { GridMap } from './grid-map.ts'
@@ -68,16 +69,14 @@ export class Grid {
       onConnected: address => this.#report({ type: 'connected', address }),
       onDisconnected: (address, error) => this.#report({ type: 'disconnected', address, error }),
     })
-    const admin = () => this.#topology.admin
-    this.maps = new Maps(admin, timeoutMs)
-    this.jobs = new Jobs(admin, timeoutMs, deployTimeoutMs)
+    const calls = new AdminCalls(() => this.#topology.admin, timeoutMs)
+    this.maps = new Maps(calls)
+    this.jobs = new Jobs(calls, deployTimeoutMs)
     this.functions = {
       deploy: async (file, options) => {
         const { code, sourceMap, file: name } = await bundleFile(file)
-        return admin().deployFunctions(
-          { file: name, bundle: Buffer.from(code), sourceMap: Buffer.from(sourceMap) },
-          unaryOptions(options, deployTimeoutMs),
-        )
+        const request = { file: name, bundle: Buffer.from(code), sourceMap: Buffer.from(sourceMap) }
+        return calls.repeatable((admin, unary) => admin.deployFunctions(request, unary), options, deployTimeoutMs)
       },
     }
     this.cluster = {
@@ -86,9 +85,10 @@ export class Grid {
         this.#changeListeners.add(listener)
         return () => this.#changeListeners.delete(listener)
       },
-      stats: async options => (await admin().stats({ local: false }, unaryOptions(options, timeoutMs))).nodes.map(nodeFigures),
+      stats: async options =>
+        (await calls.repeatable((admin, unary) => admin.stats({ local: false }, unary), options)).nodes.map(nodeFigures),
       recoverPartitions: async ({ acceptLoss }, options) =>
-        (await admin().recoverPartitions({ acceptLoss }, unaryOptions(options, timeoutMs))).recovered,
+        (await calls.repeatable((admin, unary) => admin.recoverPartitions({ acceptLoss }, unary), options)).recovered,
     }
   }
 

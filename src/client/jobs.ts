@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidArgument } from '../base/errors.ts'
 import { bundleFile } from '../bundling/bundle-file.ts'
-import { type CallOptions, checkOptions, signalOf, unaryOptions } from './call-options.ts'
-import type { AdminClient } from './topology.ts'
+import type { AdminCalls } from './admin-calls.ts'
+import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
 
 export type JobState = 'starting' | 'running' | 'suspended' | 'restarting' | 'completed' | 'failed' | 'cancelled'
 
@@ -27,7 +27,11 @@ export interface JobStatus {
   readonly guarantee: string
   readonly submittedAt: number
   readonly restarts: number
+  readonly endedAt?: number
+  /** Why it failed; with the stage and the user code's stack, where that is known. */
   readonly failure?: string
+  readonly failedStage?: string
+  readonly failureStack?: string
   readonly checkpoint: { readonly id: number; readonly at: number; readonly durationMs: number; readonly bytes: number } | null
   readonly stages: readonly StageStatus[]
 }
@@ -49,13 +53,11 @@ const ended: readonly JobState[] = ['completed', 'failed', 'cancelled']
 
 /** Stream jobs: `grid.jobs`. */
 export class Jobs {
-  readonly #admin: () => AdminClient
-  readonly #timeoutMs: number
+  readonly #calls: AdminCalls
   readonly #submitTimeoutMs: number
 
-  constructor(admin: () => AdminClient, timeoutMs: number, submitTimeoutMs: number) {
-    this.#admin = admin
-    this.#timeoutMs = timeoutMs
+  constructor(calls: AdminCalls, submitTimeoutMs: number) {
+    this.#calls = calls
     this.#submitTimeoutMs = submitTimeoutMs
   }
 
@@ -65,44 +67,40 @@ export class Jobs {
     const { code, sourceMap } = await bundleFile(file)
     const argsJson = options.args === undefined ? '' : JSON.stringify(options.args)
     if (argsJson === undefined) throw invalidArgument('Cannot submit job: args cannot be written as JSON')
-    const { json } = await this.#admin().submitJob(
-      { name: options.name ?? '', bundle: Buffer.from(code), sourceMap: Buffer.from(sourceMap), argsJson },
-      unaryOptions(options, this.#submitTimeoutMs),
-    )
+    const request = { name: options.name ?? '', bundle: Buffer.from(code), sourceMap: Buffer.from(sourceMap), argsJson }
+    const { json } = await this.#calls.once((admin, unary) => admin.submitJob(request, unary), options, this.#submitTimeoutMs)
     return this.get(statusOf(json).name)
   }
 
   /** All jobs that the cluster knows, ended ones too. */
   async list(options?: CallOptions): Promise<readonly JobStatus[]> {
-    const { jobs } = await this.#admin().listJobs({}, unaryOptions(options, this.#timeoutMs))
+    const { jobs } = await this.#calls.repeatable((admin, unary) => admin.listJobs({}, unary), options)
     return jobs.map(job => statusOf(job.json))
   }
 
   /** A handle; whether there is such a job shows at its first call (NOT_FOUND). */
   get(name: string): JobHandle {
-    return new JobHandle(name, this.#admin, this.#timeoutMs)
+    return new JobHandle(name, this.#calls)
   }
 }
 
 export class JobHandle {
   readonly name: string
-  readonly #admin: () => AdminClient
-  readonly #timeoutMs: number
+  readonly #calls: AdminCalls
 
-  constructor(name: string, admin: () => AdminClient, timeoutMs: number) {
+  constructor(name: string, calls: AdminCalls) {
     this.name = name
-    this.#admin = admin
-    this.#timeoutMs = timeoutMs
+    this.#calls = calls
   }
 
   async status(options?: CallOptions): Promise<JobStatus> {
-    const { json } = await this.#admin().getJob({ name: this.name }, unaryOptions(options, this.#timeoutMs))
+    const { json } = await this.#calls.repeatable((admin, unary) => admin.getJob({ name: this.name }, unary), options)
     return statusOf(json)
   }
 
   /** Stops the job; resolves when all its tasks have stopped. What it has written stays. */
   async cancel(options?: CallOptions): Promise<JobStatus> {
-    const { json } = await this.#admin().cancelJob({ name: this.name }, unaryOptions(options, this.#timeoutMs))
+    const { json } = await this.#calls.repeatable((admin, unary) => admin.cancelJob({ name: this.name }, unary), options)
     return statusOf(json)
   }
 

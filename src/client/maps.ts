@@ -4,8 +4,8 @@ import { invalidArgument } from '../base/errors.ts'
 import { formatKeyCodec } from '../keys/key-codec.ts'
 import { type AnyKey, defineKey } from '../keys/key-space.ts'
 import type { MapDefinition } from '../wire/generated/nearstate/v1/admin.ts'
-import { type CallOptions, checkOptions, unaryOptions } from './call-options.ts'
-import type { AdminClient } from './topology.ts'
+import type { AdminCalls } from './admin-calls.ts'
+import { type CallOptions, checkOptions } from './call-options.ts'
 
 export interface MapOptions {
   /** Default: `string` keys in a space named after the map. */
@@ -41,12 +41,10 @@ const later = {
 
 /** Definitions of maps: `grid.maps`. */
 export class Maps {
-  readonly #admin: () => AdminClient
-  readonly #timeoutMs: number
+  readonly #calls: AdminCalls
 
-  constructor(admin: () => AdminClient, timeoutMs: number) {
-    this.#admin = admin
-    this.#timeoutMs = timeoutMs
+  constructor(calls: AdminCalls) {
+    this.#calls = calls
   }
 
   /** Creates a map. The same definition again does nothing; another one under the name is ALREADY_EXISTS. */
@@ -70,18 +68,18 @@ export class Maps {
       eviction,
       createdAtMs: 0n,
     }
-    return infoOf(await this.#admin().createMap({ definition }, unaryOptions(call, this.#timeoutMs)))
+    return infoOf(await this.#calls.repeatable((admin, unary) => admin.createMap({ definition }, unary), call))
   }
 
   /** All maps of users, by name. */
   async list(call?: CallOptions): Promise<readonly MapInfo[]> {
-    const { maps } = await this.#admin().listMaps({}, unaryOptions(call, this.#timeoutMs))
+    const { maps } = await this.#calls.repeatable((admin, unary) => admin.listMaps({}, unary), call)
     return maps.map(infoOf)
   }
 
   /** Removes the map and all its entries. NOT_FOUND when there is none. */
   async destroy(name: string, call?: CallOptions): Promise<void> {
-    await this.#admin().destroyMap({ name }, unaryOptions(call, this.#timeoutMs))
+    await this.#calls.once((admin, unary) => admin.destroyMap({ name }, unary), call)
   }
 }
 

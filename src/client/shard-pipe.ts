@@ -6,14 +6,25 @@
  *
  * 1. Nothing is written before the shard has answered the opening of the stream, so what fails before that was not sent.
  * 2. At most `inFlightMax` operations are unanswered; up to `waitingMax` more wait in order; above that a call is refused.
+ * 3. No more uploads are open than the shard takes: one counts until its operation has its answer, whether or not anybody waits for it.
  */
 import { NearstateError } from '../base/errors.ts'
-import type { PipeStream } from '../transport/pipe-stream.ts'
+import type { PipeStream, PipeStreamListener } from '../transport/pipe-stream.ts'
 import { ChunkAssembler, chunksOf } from '../wire/chunks.ts'
 import { type MapDeclaration, type OperationBatch, type ResultBatch, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
-import { batchOperationsMax, batchTargetBytes, chunkMaxBytes, wireVersion } from '../wire/limits.ts'
+import {
+  answerMaxBytesOf,
+  batchOperationsMax,
+  batchTargetBytes,
+  chunkMaxBytes,
+  uploadsMax,
+  uploadsMaxBytes,
+  wireVersion,
+} from '../wire/limits.ts'
 import { emptyBatch, emptyOptions, OperationBuilder } from '../wire/operations.ts'
-import { errorOf, ResultReader } from '../wire/results.ts'
+import { errorOf, type ResultReader } from '../wire/results.ts'
+import { type AnswerTaker, Answers } from './answers.ts'
+import { InFlight } from './in-flight.ts'
 import type { MapRoute, Operation } from './operation.ts'
 
 export interface PipeOwner {
@@ -32,7 +43,11 @@ export interface PipeLimits {
   readonly valueMaxBytes: number
 }
 
-export class ShardPipe {
+/** What is under way is kept apart in up to so many batches, none of them smaller than that for its own sake. */
+const wavesMax = 4
+const portionMin = 32
+
+export class ShardPipe implements AnswerTaker, PipeStreamListener {
   readonly address: string
   readonly #gateway: boolean
   readonly #owner: PipeOwner
@@ -40,12 +55,17 @@ export class ShardPipe {
   readonly #stream: PipeStream
   readonly #builder = new OperationBuilder()
   readonly #assembler: ChunkAssembler
+  readonly #answers: Answers = new Answers(this)
   readonly #slots = new Map<MapRoute, number>()
-  readonly #inFlight = new Map<number, Operation>()
+  readonly #inFlight = new InFlight()
   #queued: Operation[] = []
   #waiting: Operation[] = []
   #declarations: MapDeclaration[] = []
   #pendingChunks: { upload: number; value: Buffer }[] = []
+  /** Sizes of the values sent in chunks, by operation, until the answer comes. */
+  readonly #uploads = new Map<number, number>()
+  /** Of those and of `#pendingChunks`. */
+  #uploadBytes = 0
   #inFlightBytes = 0
   #nextId = 0
   #nextUpload = 1
@@ -59,7 +79,7 @@ export class ShardPipe {
     this.#gateway = gateway
     this.#owner = owner
     this.#limits = limits
-    this.#assembler = new ChunkAssembler(limits.valueMaxBytes)
+    this.#assembler = new ChunkAssembler(answerMaxBytesOf(limits.valueMaxBytes))
     this.#stream = open(this)
     this.#stream.write({ ...emptyBatch(), wireVersion })
   }
@@ -82,9 +102,7 @@ export class ShardPipe {
     valueStart: number,
     valueEnd: number,
   ): void {
-    const full =
-      this.#inFlight.size + this.#queued.length >= this.#limits.inFlightMax || this.#inFlightBytes >= this.#limits.inFlightMaxBytes
-    if (full || this.#waiting.length > 0) {
+    if (this.#waiting.length > 0 || this.#isFull(valueEnd - valueStart)) {
       this.#wait(operation, key, keyStart, keyEnd, value, valueStart, valueEnd)
       return
     }
@@ -99,9 +117,7 @@ export class ShardPipe {
 
   /** Fails what has passed its deadline; called every some milliseconds. */
   expire(nowMs: number): void {
-    for (const [id, operation] of this.#inFlight) {
-      if (operation.deadlineMs > nowMs && !operation.settled) continue
-      this.#inFlight.delete(id)
+    for (const operation of this.#inFlight.takeIf(candidate => candidate.settled || candidate.deadlineMs <= nowMs)) {
       this.#inFlightBytes -= bytesOf(operation)
       operation.fail(operation.unanswered('DEADLINE_EXCEEDED', `no answer from ${this.address} within the time-out`))
     }
@@ -133,14 +149,11 @@ export class ShardPipe {
   }
 
   onResults(batch: ResultBatch): void {
-    try {
-      this.#accept(batch)
-    } catch (thrown) {
-      this.close(thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', String(thrown), { cause: thrown }))
-    }
+    if (this.#state !== 'down') this.#answers.push(batch)
   }
 
   onDown(error: NearstateError): void {
+    this.#answers.drain()
     this.#down(error)
   }
 
@@ -169,7 +182,8 @@ export class ShardPipe {
     this.#queued.push(operation)
     if (!this.#flushPending) {
       this.#flushPending = true
-      queueMicrotask(this.#flushTurn)
+      // Amid promise continuations a tick comes after all of them, a microtask in their midst.
+      process.nextTick(this.#flushTurn)
     }
   }
 
@@ -185,7 +199,17 @@ export class ShardPipe {
     return slot
   }
 
+  /** Whether an operation with a value of so many bytes has to wait. */
+  #isFull(valueBytes: number): boolean {
+    const { inFlightMax, inFlightMaxBytes } = this.#limits
+    if (this.#inFlight.size + this.#queued.length >= inFlightMax || this.#inFlightBytes >= inFlightMaxBytes) return true
+    if (valueBytes <= chunkMaxBytes) return false
+    const open = this.#uploads.size + this.#pendingChunks.length
+    return open >= uploadsMax || (open > 0 && this.#uploadBytes + valueBytes > uploadsMaxBytes)
+  }
+
   #upload(value: Buffer): number {
+    this.#uploadBytes += value.length
     const upload = this.#nextUpload
     this.#nextUpload = upload === 0xffffffff ? 1 : upload + 1
     this.#pendingChunks.push({ upload, value })
@@ -241,53 +265,68 @@ export class ShardPipe {
     locate(operations, batch)
     for (let i = 0; i < operations.length; i += 1) {
       const operation = operations[i] as Operation
+      const id = (firstId + i) >>> 0
       operation.sent = true
-      this.#inFlight.set((firstId + i) >>> 0, operation)
+      this.#inFlight.add(id, operation)
+      if (operation.largeValue !== undefined) this.#uploads.set(id, operation.largeValue.length)
     }
     this.#nextId = (firstId + operations.length) >>> 0
     if (!this.#stream.write(batch)) this.#state = 'full'
   }
 
-  #accept(batch: ResultBatch): void {
-    if (batch.chunk !== undefined) {
-      this.#assembler.accept(batch.chunk)
-      return
+  onChunk({ chunk }: ResultBatch): void {
+    if (chunk !== undefined) this.#assembler.accept(chunk)
+  }
+
+  onAnswer(reader: ResultReader, index: number): void {
+    const { values, valueBounds } = reader
+    const id = reader.idAt(index)
+    const detail = reader.detailAt(index)
+    const chunked = detail?.chunked === true ? this.#assembler.take(id) : undefined
+    if (this.#uploads.size > 0) this.#uploadAnswered(id)
+    const operation = this.#inFlight.take(id)
+    // Its deadline has passed or its caller has left.
+    if (operation === undefined) return
+    this.#inFlightBytes -= bytesOf(operation)
+    if (operation.settled) return
+    const status = reader.statusAt(index)
+    if (status === ResultStatus.OK || status === ResultStatus.ABSENT) {
+      const bytes = chunked ?? values
+      const start = chunked === undefined ? (valueBounds[index] as number) : 0
+      const end = chunked === undefined ? (valueBounds[index + 1] as number) : chunked.length
+      operation.succeed(status === ResultStatus.ABSENT, bytes, start, end, detail)
+    } else if (status === ResultStatus.NOT_OWNER) {
+      operation.sent = false
+      this.#owner.onNotOwner(operation, reader.batch.tableVersion)
+    } else {
+      operation.fail(errorOf(detail))
     }
-    const reader = new ResultReader(batch)
-    const { values, valueBounds, count } = reader
-    for (let i = 0; i < count; i += 1) {
-      const id = reader.idAt(i)
-      const detail = reader.detailAt(i)
-      const chunked = detail?.chunked === true ? this.#assembler.take(id) : undefined
-      const operation = this.#inFlight.get(id)
-      // Its deadline has passed or its caller has left.
-      if (operation === undefined) continue
-      this.#inFlight.delete(id)
-      this.#inFlightBytes -= bytesOf(operation)
-      if (operation.settled) continue
-      const status = reader.statusAt(i)
-      if (status === ResultStatus.OK || status === ResultStatus.ABSENT) {
-        const bytes = chunked ?? values
-        const start = chunked === undefined ? (valueBounds[i] as number) : 0
-        const end = chunked === undefined ? (valueBounds[i + 1] as number) : chunked.length
-        operation.succeed(status === ResultStatus.ABSENT, bytes, start, end, detail)
-      } else if (status === ResultStatus.NOT_OWNER) {
-        operation.sent = false
-        this.#owner.onNotOwner(operation, batch.tableVersion)
-      } else {
-        operation.fail(errorOf(detail))
-      }
-    }
+  }
+
+  #uploadAnswered(id: number): void {
+    this.#uploadBytes -= this.#uploads.get(id) ?? 0
+    this.#uploads.delete(id)
+  }
+
+  portion(): number {
+    return Math.max(portionMin, Math.ceil((this.#inFlight.size + this.#queued.length) / wavesMax))
+  }
+
+  onPortion(): void {
     if (this.#waiting.length > 0) this.#admitWaiting()
+  }
+
+  onBroken(thrown: unknown): void {
+    this.#answers.clear()
+    this.close(thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', String(thrown), { cause: thrown }))
   }
 
   #admitWaiting(): void {
     const waiting = this.#waiting
     let taken = 0
     while (taken < waiting.length) {
-      if (this.#inFlight.size + this.#queued.length >= this.#limits.inFlightMax || this.#inFlightBytes >= this.#limits.inFlightMaxBytes)
-        break
       const operation = waiting[taken] as Operation
+      if (this.#isFull(operation.valueEnd - operation.valueStart)) break
       taken += 1
       if (operation.settled) continue
       const value = operation.valueEnd > operation.valueStart ? operation.values : undefined
@@ -301,11 +340,11 @@ export class ShardPipe {
     this.#state = 'down'
     // What is still in the builder gets bytes of its own, so that it can be sent elsewhere.
     locate(this.#queued, this.#builder.take(0, 0n))
-    const operations = [...this.#inFlight.values(), ...this.#queued, ...this.#waiting].filter(operation => !operation.settled)
-    this.#inFlight.clear()
+    const operations = [...this.#inFlight.takeIf(() => true), ...this.#queued, ...this.#waiting].filter(operation => !operation.settled)
     this.#queued = []
     this.#waiting = []
     this.#assembler.clear()
+    this.#answers.clear()
     this.#owner.onPipeDown(this, operations, error)
   }
 }

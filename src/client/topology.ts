@@ -1,6 +1,6 @@
 /**
  * The client's copy of the cluster description: follows `Admin.Watch` of one endpoint and moves on to another when it fails.
- * Owns: which endpoint is asked, back-off with jitter between tries, never going back to an older version. Does not: open pipes.
+ * Owns: which endpoint is asked, back-off with jitter between tries, never going back to an older version of the same cluster. Does not: open pipes.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf, NearstateError } from '../base/errors.ts'
@@ -26,6 +26,7 @@ export class Topology {
   #current: ClusterDescription | undefined
   #endpoint: string
   #watching: Promise<void> = Promise.resolve()
+  #lastError: NearstateError | undefined
 
   constructor(endpoints: readonly string[], listener: TopologyListener) {
     this.#given = endpoints
@@ -61,7 +62,6 @@ export class Topology {
       clearTimeout(timer)
     }
   }
-  #lastError: NearstateError | undefined
 
   async stop(): Promise<void> {
     this.#stopping.abort()
@@ -76,6 +76,7 @@ export class Topology {
       const endpoints = this.#endpoints()
       const endpoint = endpoints[attempt % endpoints.length] as string
       let connected = false
+      let fresh = true
       try {
         for await (const description of this.#clientOf(endpoint).watch({}, { signal: this.#stopping.signal })) {
           if (!connected) {
@@ -84,7 +85,8 @@ export class Topology {
             this.#endpoint = endpoint
             this.#listener.onConnected(endpoint)
           }
-          this.#take(description)
+          this.#take(description, fresh)
+          fresh = false
           first.resolve(undefined)
         }
         this.#lastError = new NearstateError('UNAVAILABLE', `the node at ${endpoint} has ended the stream`)
@@ -109,8 +111,13 @@ export class Topology {
     return [...new Set([...this.#given, ...learned])]
   }
 
-  #take(description: ClusterDescription): void {
-    if (this.#current !== undefined && description.version <= this.#current.version) return
+  /** `first` of a stream: the cluster may have been started anew meanwhile, with versions from 1 and none of the old members. */
+  #take(description: ClusterDescription, first: boolean): void {
+    const known = this.#current
+    if (known !== undefined && description.version <= known.version) {
+      const sameCluster = description.members.some(member => known.members.some(old => old.id === member.id))
+      if (!first || sameCluster || description.members.length === 0) return
+    }
     this.#current = description
     this.#listener.onDescription(description)
   }

@@ -65,7 +65,7 @@ export function loadConfig({ file, env, flags }: ConfigSources, readText: ReadTe
   const config = Object.freeze(Object.fromEntries(entries)) as Config
   const origins = Object.fromEntries(
     [...given].map(([name, { source, value }]) => [name, Object.freeze({ source, text: String(value) })]),
-  ) as unknown as Origins
+  ) as Origins
   checkRelations(config, origins)
   return Object.freeze({ config, origins: Object.freeze(origins) })
 }

@@ -5,10 +5,8 @@ import type { Config } from './config.ts'
 import type { Origins } from './load-config.ts'
 import { type OptionName, optionTable } from './option-table.ts'
 
-/** A replica's promise not to act as primary (protocols.md section 3). */
+/** A replica's promise not to act as primary (protocols.md section 3); below the second of silence after which a backup is taken out. */
 const leaseMs = 600
-/** Silence after which a backup is taken out. */
-const backupTimeoutMs = 1000
 
 const wildcards: readonly string[] = ['0.0.0.0', '::', '0']
 const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
@@ -34,10 +32,8 @@ export function checkRelations(config: Config, origins: Origins): void {
       `${shown('host')}: other machines could reach this node without encryption and authentication; bind to 127.0.0.1, or set insecure to true if the network is trusted`,
     )
   }
-  if (config.userCodeTimeLimitMs >= leaseMs || leaseMs >= backupTimeoutMs) {
-    refuse(
-      `${shown('userCodeTimeLimitMs')}: it must be below the lease of ${leaseMs} ms, which is below the backup time-out of ${backupTimeoutMs} ms, else a long call looks like a dead node`,
-    )
+  if (config.userCodeTimeLimitMs >= leaseMs) {
+    refuse(`${shown('userCodeTimeLimitMs')}: it must be below the lease of ${leaseMs} ms, else a long call looks like a dead node`)
   }
   if (config.sliceMaxMs >= config.userCodeTimeLimitMs) refuse(`${shown('sliceMaxMs')}: it must be below ${shown('userCodeTimeLimitMs')}`)
   checkPorts(config, shown, refuse)

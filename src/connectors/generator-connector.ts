@@ -1,15 +1,15 @@
 /**
  * Source kind `generator`: numbers 0, 1, 2, ... dealt over the splits; the stage's own function makes an event of each.
- * Options: `count` (none: endless), `ratePerSecond` over all splits (none: as fast as they are taken), `splits` (default 1).
+ * Options: `count` (none: endless), `ratePerSecond` over all splits (none: as fast as they are taken), `splits`. What holds without them is said by the builder (streaming/graph/source-descriptors.ts).
  *
  * A split that is behind its rate catches up by one second's worth at most: a job that was slow does not get a flood.
  */
 import { invalidArgument } from '../base/errors.ts'
 import type { Split } from '../streaming/assignment.ts'
+import { generatorSplitsMax } from '../streaming/graph/source-descriptors.ts'
 import type { SourceBatch, SourceConnector, SourceOptions, SplitListener, SplitReader } from '../streaming/source.ts'
 
 const batchMax = 512
-const splitsMax = 1024
 /** How often a paced split looks whether numbers are due. */
 const tickMs = 10
 
@@ -91,7 +91,7 @@ class NumberReader implements SplitReader {
 }
 
 function read(options: SourceOptions): GeneratorOptions {
-  const { count = Number.POSITIVE_INFINITY, ratePerSecond = Number.POSITIVE_INFINITY, splits = 1, ...others } = options
+  const { count = Number.POSITIVE_INFINITY, ratePerSecond = Number.POSITIVE_INFINITY, splits, ...others } = options
   const [unknown] = Object.keys(others)
   if (unknown !== undefined)
     throw invalidArgument(`Cannot generate: unknown option "${unknown}"; there are count, ratePerSecond and splits`)
@@ -99,7 +99,7 @@ function read(options: SourceOptions): GeneratorOptions {
     throw invalidArgument(`Cannot generate: count is ${String(count)}, a whole number from 0 is wanted`)
   if (typeof ratePerSecond !== 'number' || !(ratePerSecond > 0))
     throw invalidArgument(`Cannot generate: ratePerSecond is ${String(ratePerSecond)}, a number above 0 is wanted`)
-  if (typeof splits !== 'number' || !Number.isInteger(splits) || splits < 1 || splits > splitsMax)
-    throw invalidArgument(`Cannot generate: splits is ${String(splits)}, a whole number from 1 to ${splitsMax} is wanted`)
+  if (typeof splits !== 'number' || !Number.isInteger(splits) || splits < 1 || splits > generatorSplitsMax)
+    throw invalidArgument(`Cannot generate: splits is ${String(splits)}, a whole number from 1 to ${generatorSplitsMax} is wanted`)
   return { count, ratePerSecond, splits }
 }

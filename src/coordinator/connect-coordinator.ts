@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../base/clock.ts'
 import { NearstateError } from '../base/errors.ts'
+import { isAborted } from '../base/abort.ts'
 import type { CasOutcome, Coordinator, CoordinatorValue, Session, WatchListener } from '../membership/coordinator-port.ts'
 import { createGrpcClient, type GrpcClient } from '../transport/grpc/client.ts'
 import { CoordinatorDefinition, type CoordinatorValue as WireValue } from '../wire/generated/nearstate/v1/coordinator.ts'
@@ -169,8 +170,5 @@ async function reach<T>(call: Promise<T>): Promise<T> {
     throw error
   }
 }
-
-// A function, since the compiler takes `aborted` for a constant.
-const isAborted = (signal: AbortSignal): boolean => signal.aborted
 
 const fromWire = ({ key, value, version }: WireValue): CoordinatorValue => ({ key, value, version: Number(version) })

@@ -1,4 +1,5 @@
 /** Serves an embedded coordinator to other processes (coordinator.proto). What comes in is checked here. */
+import { isAborted } from '../base/abort.ts'
 import { invalidArgument, NearstateError } from '../base/errors.ts'
 import type { CoordinatorValue } from '../membership/coordinator-port.ts'
 import { serveGrpc } from '../transport/grpc/server.ts'
@@ -73,8 +74,15 @@ async function* watchEvents(
 ): AsyncGenerator<CoordinatorEvent> {
   let queue: CoordinatorEvent[] = []
   let wake = Promise.withResolvers<void>()
+  let isCaughtUp = false
+  let isBehind = false
   const offer = (event: CoordinatorEvent): void => {
-    queue.push(event)
+    // The values of the start come at once, however many they are.
+    if (isCaughtUp && queue.length >= watchQueueMax) {
+      isBehind = true
+      watch.stop()
+    } else queue.push(event)
+    isCaughtUp ||= event.caughtUp
     wake.resolve()
   }
   const watch = coordinator.watch(prefix, {
@@ -92,7 +100,7 @@ async function* watchEvents(
       queue = []
       for (const event of events) {
         yield event
-        if (queue.length > watchQueueMax) {
+        if (isBehind) {
           throw new NearstateError(
             'RESOURCE_EXHAUSTED',
             `The watch of "${prefix}" is ended: its reader is more than ${watchQueueMax} changes behind`,
@@ -106,9 +114,6 @@ async function* watchEvents(
     watch.stop()
   }
 }
-
-// A function, since the compiler takes `aborted` for a constant.
-const isAborted = (signal: AbortSignal): boolean => signal.aborted
 
 const toWire = ({ key, value, version }: CoordinatorValue): WireValue => ({ key, value: asBuffer(value), version: BigInt(version) })
 const toWireOrNone = (value: CoordinatorValue | undefined): WireValue | undefined => (value === undefined ? undefined : toWire(value))

@@ -5,7 +5,8 @@
  *
  * 1. `run` changes nothing but this object: it reads by `peek`, and bytes it keeps are copies.
  * 2. Nothing runs between `run` and `apply`, so the entry is still what the function saw.
- * 3. The entry object is dead after `run`: a function that kept it gets an error, not another caller's entry.
+ * 3. A result above the limit of values is refused before anything is stored.
+ * 4. The entry object is dead after `run`: a function that kept it gets an error, not another caller's entry.
  */
 import { unreachable } from '../base/assert.ts'
 import { parseDuration } from '../base/duration.ts'
@@ -44,14 +45,18 @@ export class EntryCall {
     this.#codec = codec
   }
 
-  /** Runs the function; throws what it throws, and INVALID_ARGUMENT for a value or result that cannot be encoded. */
+  /** Runs the function; throws what it throws, and INVALID_ARGUMENT for a value or result that cannot be encoded or is too large. */
   run(processor: EntryProcessor, decodedKey: unknown, args: unknown, wallTimeMs: number): void {
     const view = this.#open(decodedKey, wallTimeMs)
+    let result: Uint8Array
     try {
-      this.result = this.#codec.encode(processor(view, args))
+      result = this.#codec.encode(processor(view, args))
     } finally {
       view.close()
     }
+    const { valueMaxBytes } = this.#map
+    if (result.length > valueMaxBytes) throw invalidArgument(`its result is ${result.length} bytes, limit is ${valueMaxBytes}`)
+    this.result = result
     this.#change = view.change
   }
 

@@ -13,8 +13,10 @@
  */
 import { formatByteSize } from '../base/byte-size.ts'
 import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { keyMaxBytes } from '../keys/encode-key.ts'
 import type { ClearEffect, Effect, ExpireEffect, PutEffect, RemoveEffect, RemoveReason } from '../storage/effect.ts'
-import { type EntryView, keyMaxBytes, type MapStore, type ScanLimits } from '../storage/map-store.ts'
+import type { EntryView } from '../storage/entry-view.ts'
+import type { MapStore, ScanLimits } from '../storage/map-store.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
 import type { MapDefinition } from './map-definition.ts'
 
@@ -37,11 +39,11 @@ export interface PartitionMapOptions {
 
 export class PartitionMap {
   readonly definition: MapDefinition
+  readonly valueMaxBytes: number
   /** Why the last operation that answered `refused` was. */
   refusal: NearstateError | undefined
   readonly #store: MapStore
   readonly #partition: PartitionStore
-  readonly #valueMaxBytes: number
   readonly #append: (effect: Effect) => void
   readonly #put: PutEffect
   readonly #expire: ExpireEffect
@@ -53,7 +55,7 @@ export class PartitionMap {
     const map = definition.id
     this.definition = definition
     this.#partition = store
-    this.#valueMaxBytes = options.valueMaxBytes
+    this.valueMaxBytes = options.valueMaxBytes
     this.#append = append
     const nothing = new Uint8Array(0)
     this.#put = {
@@ -127,8 +129,7 @@ export class PartitionMap {
     const { definition } = this
     const ttl = ttlMs === unchanged ? definition.ttlMs : ttlMs
     const idle = maxIdleMs === unchanged ? definition.maxIdleMs : maxIdleMs
-    const expiresAtMs = ttl === 0 ? 0 : wallTimeMs + ttl
-    return this.#write(key, start, end, value, valueStart, valueEnd, expiresAtMs, idle, wallTimeMs)
+    return this.#write(key, start, end, value, valueStart, valueEnd, expiryAt(ttl, wallTimeMs), idle, wallTimeMs)
   }
 
   /** `done` or `absent`. */
@@ -168,8 +169,7 @@ export class PartitionMap {
     wallTimeMs: number,
   ): Outcome {
     if (!this.find(key, start, end, wallTimeMs)) return Outcome.conflict
-    const { found } = this.#store
-    if (found.version !== ifVersion) return Outcome.conflict
+    if (this.found.version !== ifVersion) return Outcome.conflict
     return this.#rewrite(key, start, end, value, valueStart, valueEnd, ttlMs, maxIdleMs, wallTimeMs)
   }
 
@@ -193,7 +193,7 @@ export class PartitionMap {
   expire(key: Uint8Array, start: number, end: number, ttlMs: number, maxIdleMs: number, wallTimeMs: number): Outcome {
     if (!this.find(key, start, end, wallTimeMs)) return Outcome.absent
     const { found } = this.#store
-    const expiresAtMs = ttlMs === unchanged ? found.expiresAtMs : ttlMs === 0 ? 0 : wallTimeMs + ttlMs
+    const expiresAtMs = ttlMs === unchanged ? found.expiresAtMs : expiryAt(ttlMs, wallTimeMs)
     const idle = maxIdleMs === unchanged ? found.maxIdleMs : maxIdleMs
     const refused = this.#admit(key, start, end, found.valueEnd - found.valueStart, expiresAtMs !== 0, idle !== 0)
     if (refused) return Outcome.refused
@@ -234,7 +234,7 @@ export class PartitionMap {
     wallTimeMs: number,
   ): Outcome {
     const { found } = this.#store
-    const expiresAtMs = ttlMs === unchanged ? found.expiresAtMs : ttlMs === 0 ? 0 : wallTimeMs + ttlMs
+    const expiresAtMs = ttlMs === unchanged ? found.expiresAtMs : expiryAt(ttlMs, wallTimeMs)
     const idle = maxIdleMs === unchanged ? found.maxIdleMs : maxIdleMs
     return this.#write(key, start, end, value, valueStart, valueEnd, expiresAtMs, idle, wallTimeMs)
   }
@@ -251,7 +251,7 @@ export class PartitionMap {
     wallTimeMs: number,
   ): Outcome {
     const valueBytes = valueEnd - valueStart
-    if (valueBytes > this.#valueMaxBytes) return this.#refuse(this.#tooLarge('value', valueBytes, this.#valueMaxBytes))
+    if (valueBytes > this.valueMaxBytes) return this.#refuse(this.#tooLarge('value', valueBytes, this.valueMaxBytes))
     if (end - start > keyMaxBytes) return this.#refuse(this.#tooLarge('key', end - start, keyMaxBytes))
     if (this.#admit(key, start, end, valueBytes, expiresAtMs !== 0, maxIdleMs !== 0)) return Outcome.refused
     const effect = this.#put
@@ -304,6 +304,8 @@ export class PartitionMap {
     )
   }
 }
+
+const expiryAt = (ttlMs: number, wallTimeMs: number): number => (ttlMs === 0 ? 0 : wallTimeMs + ttlMs)
 
 /** Why a duration cannot be used; undefined: it can. */
 export function durationRefusal(what: string, ms: number): NearstateError | undefined {

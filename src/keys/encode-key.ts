@@ -2,16 +2,14 @@
  * Keys to bytes and back (the forms: protocols.md section 1; tuples: tuple-bytes.ts).
  *
  * Refuses, with INVALID_ARGUMENT and never a key's content: another type than the space's, integers outside the safe range, strings
- * with lone surrogates (UTF-8 cannot hold them: two different keys would become one), empty keys, keys above 64 KiB.
+ * with lone surrogates (UTF-8 cannot hold them: two different keys would become one), empty keys, keys of 64 KiB and more.
  */
 import { invalidArgument, type NearstateError } from '../base/errors.ts'
 import type { KeyCodec, ScalarCodec } from './key-codec.ts'
 import { escapeElement, findElementEnd, flipSign, unescapeElement } from './tuple-bytes.ts'
 
-export { affinityOf } from './affinity.ts'
-
-/** Length of an encoded key, at most. */
-export const keyMaxBytes = 65_536
+/** Length of an encoded key, at most: the store keeps it in 16 bits. */
+export const keyMaxBytes = 65_535
 /** Up to here a loop beats the call into native code. */
 const shortStringLength = 40
 
@@ -26,6 +24,10 @@ export function encodeKey(codec: KeyCodec, key: unknown): Uint8Array {
 /** Writes the bytes of `key` at `offset` and returns their number; -1, with nothing promised about the bytes, when they do not fit. */
 export function encodeKeyInto(codec: KeyCodec, key: unknown, buffer: Buffer, offset: number): number {
   if (codec === 'string' && typeof key === 'string') return encodeStringInto(key, buffer, offset)
+  if (typeof codec !== 'string') {
+    const length = encodeCommonTupleInto(codec, key, buffer, offset)
+    if (length >= 0) return length
+  }
   const bytes = encodeKey(codec, key)
   if (offset + bytes.length > buffer.length) return -1
   buffer.set(bytes, offset)
@@ -49,6 +51,38 @@ function encodeStringInto(key: string, buffer: Buffer, offset: number): number {
   const bytes = Buffer.byteLength(key)
   if (bytes > keyMaxBytes) throw tooLong(bytes)
   return bytes > space ? -1 : buffer.write(key, offset)
+}
+
+/** A tuple of integers and short ASCII strings, which most are, without a buffer per element; -1: it is another one, or does not fit. */
+function encodeCommonTupleInto(codec: Exclude<KeyCodec, string>, key: unknown, buffer: Buffer, offset: number): number {
+  const count = codec.length - 1
+  if (!Array.isArray(key) || key.length !== count) return -1
+  let at = offset
+  for (let i = 0; i < count; i += 1) {
+    const element: unknown = key[i]
+    if (codec[i + 1] === 'int64') {
+      if (!Number.isSafeInteger(element) || at + 8 > buffer.length) return -1
+      const high = Math.floor((element as number) / 2 ** 32)
+      buffer.writeInt32BE(high ^ 0x80000000, at)
+      buffer.writeUInt32BE((element as number) - high * 2 ** 32, at + 4)
+      at += 8
+    } else if (codec[i + 1] === 'string' && typeof element === 'string') {
+      const { length } = element
+      if (length > shortStringLength || at + length + 2 > buffer.length || (i === 0 && length === 0)) return -1
+      for (let index = 0; index < length; index += 1) {
+        const code = element.charCodeAt(index)
+        if (code > 0x7f || code === 0) return -1
+        buffer[at + index] = code
+      }
+      at += length
+      if (i < count - 1) {
+        buffer[at] = 0
+        buffer[at + 1] = 1
+        at += 2
+      }
+    } else return -1
+  }
+  return at - offset
 }
 
 /** The key whose bytes are bytes[start, end); `bytes` keys and elements are copies. Refuses bytes that `encodeKey` cannot have written. */

@@ -5,8 +5,6 @@
 import { invalidArgument } from '../base/errors.ts'
 import { isScalarCodec, type KeyCodec, parseKeyCodec, formatKeyCodec, type Scalar, type ScalarCodec } from './key-codec.ts'
 
-export type { KeyCodec, Scalar, ScalarCodec } from './key-codec.ts'
-
 export interface KeySpace<Name extends string, K> {
   readonly name: Name
   readonly codec: KeyCodec
@@ -29,7 +27,7 @@ export type FirstOf<F extends AnyKey> = unknown extends KeyOf<F> ? Scalar : KeyO
 const nameForm = /^[\p{L}\p{N}_][\p{L}\p{N}_.:/@-]{0,127}$/u
 
 /**
- * A key space of strings (not empty, well-formed Unicode), safe integers, or bytes. Encoded keys are 1 byte to 64 KiB long.
+ * A key space of strings (not empty, well-formed Unicode), safe integers, or bytes. Encoded keys are 1 to 65,535 bytes long.
  * INVALID_ARGUMENT for a bad name or codec.
  */
 export function defineKey<const N extends string>(name: N, codec: 'string'): KeySpace<N, string>

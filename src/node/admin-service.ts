@@ -47,7 +47,7 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
   const describe = (view: ClusterView | undefined): ClusterDescription => describeCluster(view, parts.around)
   /** The leader's admin client; undefined: this node leads. */
   const leader = (action: string): ReturnType<NodeLinks['admin']> | undefined => {
-    const member = leaderOf(feed.view, action)
+    const member = leaderOf(feed, action)
     return member.id === parts.self ? undefined : links.admin(member)
   }
   const forward = { timeoutMs: forwardTimeoutMs }
@@ -112,8 +112,8 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
 
 const document = (job: unknown): { json: string } => ({ json: JSON.stringify(job) })
 
-function leaderOf(view: ClusterView | undefined, action: string): Member {
-  const leader = view?.state.members.find(member => member.name === view.state.leader && member.status !== 'dead')
+function leaderOf(feed: ViewFeed, action: string): Member {
+  const leader = feed.liveMembers.find(member => member.name === feed.view?.state.leader)
   if (leader === undefined) throw new NearstateError('UNAVAILABLE', `Cannot ${action}: the cluster has no leader yet; try again`)
   return leader
 }
@@ -139,9 +139,8 @@ const localStats = async (parts: AdminParts): Promise<NodeStats> =>
 
 /** Figures of the nodes that answer; one that does not is left out. */
 async function allStats(parts: AdminParts): Promise<NodeStats[]> {
-  const members = (parts.feed.view?.state.members ?? []).filter(member => member.status !== 'dead')
   const answers = await Promise.allSettled(
-    members.map(async member => {
+    parts.feed.liveMembers.map(async member => {
       if (member.id === parts.self) return [await localStats(parts)]
       return (await parts.links.admin(member).stats({ local: true }, { timeoutMs: statsTimeoutMs })).nodes
     }),
@@ -151,9 +150,8 @@ async function allStats(parts: AdminParts): Promise<NodeStats[]> {
 
 /** Does it on every live node. A node that dies meanwhile is no failure: its shards are gone. */
 async function onEveryNode(parts: AdminParts, action: string, order: (control: NodeControl) => Promise<unknown>): Promise<void> {
-  const members = (parts.feed.view?.state.members ?? []).filter(member => member.status !== 'dead')
   await Promise.all(
-    members.map(async member => {
+    parts.feed.liveMembers.map(async member => {
       try {
         await order(parts.controlOf(member))
       } catch (error) {
@@ -174,8 +172,7 @@ const deathWaitMs = 5000
 async function isGone(feed: ViewFeed, id: NodeId): Promise<boolean> {
   const deadline = AbortSignal.timeout(deathWaitMs)
   for (;;) {
-    const member = feed.view?.state.members.find(member => member.id === id)
-    if (member === undefined || member.status === 'dead') return true
+    if (!feed.liveMembers.some(member => member.id === id)) return true
     if (deadline.aborted || feed.stopped) return false
     await feed.next(deadline)
   }

@@ -6,11 +6,11 @@
  * 1. Whoever holds the session of a name is that name: an older incarnation under it is dead, its session having lapsed.
  * 2. A node whose session lapsed, or that is declared dead, must stop: `onDeposed` is called once.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
-import type { ClusterState, ClusterView, Member } from '../membership/cluster-state.ts'
-import { coordinatorKeys } from '../membership/cluster-state.ts'
+import { type ClusterState, type ClusterView, coordinatorKeys, type Member } from '../membership/cluster-state.ts'
 import { decodeClusterState, encodeClusterState } from '../membership/cluster-state-codec.ts'
 import type { Coordinator, Session } from '../membership/coordinator-port.ts'
 import { Membership, type MembershipChange } from '../membership/membership.ts'
@@ -113,13 +113,14 @@ export class ClusterDriver {
     return recovered
   }
 
-  /** Takes this node out. `quietly`: the whole cluster stops, and the state stays as it is. */
+  /** Takes this node out. `quietly`: the whole cluster stops, state and session stay as they are, and nobody mourns. */
   async leave(quietly: boolean): Promise<void> {
     const { log } = this.#options
     const wasJoined = this.#joined
     this.#halt()
+    if (quietly) return
     try {
-      if (wasJoined && !quietly) await this.#leaveState()
+      if (wasJoined) await this.#leaveState()
       await this.#session?.close()
     } catch (error) {
       log.warn('could not leave in order; the others notice when the session lapses', { reason: messageOf(error) })
@@ -157,7 +158,7 @@ export class ClusterDriver {
           })
         }
         if (attempt === 0) log.info('waiting for the session of an earlier process under this name to lapse', { name: self.name })
-        await new Promise(resolve => setTimeout(resolve, 100))
+        await sleep(100)
       }
     }
   }

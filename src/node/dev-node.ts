@@ -35,7 +35,6 @@ export class DevNode {
   address = ''
   http = ''
   readonly #options: DevNodeOptions
-  readonly #listening = Promise.withResolvers<void>()
   readonly #ready = Promise.withResolvers<void>()
   #child: ChildProcess | undefined
   /** Deaths in a row before it served. */
@@ -47,20 +46,14 @@ export class DevNode {
   constructor(options: DevNodeOptions) {
     this.#options = options
     this.name = options.name
-    this.#listening.promise.catch(() => {})
-    this.#ready.promise.catch(() => {})
+    this.#ready.promise.catch(() => {}) // for those who do not wait for it
   }
 
   get pid(): number {
     return this.#child?.pid ?? 0
   }
 
-  /** Resolves when the first process listens; rejects with its error when it cannot. */
-  get listening(): Promise<void> {
-    return this.#listening.promise
-  }
-
-  /** Resolves when the first process serves. */
+  /** Resolves when the first process serves; rejects with its error when it cannot. */
   get ready(): Promise<void> {
     return this.#ready.promise
   }
@@ -79,7 +72,7 @@ export class DevNode {
     })
     this.#child = child
     child.on('message', (message: FromDevNode) => this.#receive(message))
-    child.on('error', error => this.#failed(new NearstateError('INTERNAL', `Cannot start node ${this.name}: ${error.message}`)))
+    child.on('error', error => this.#ready.reject(new NearstateError('INTERNAL', `Cannot start node ${this.name}: ${error.message}`)))
     child.on('exit', (code, signal) => this.#exited(child, code, signal))
   }
 
@@ -101,7 +94,6 @@ export class DevNode {
       case 'listening':
         this.address = message.address
         this.http = message.http
-        this.#listening.resolve()
         return
       case 'ready':
         this.#earlyDeaths = 0
@@ -115,7 +107,7 @@ export class DevNode {
   }
 
   #exited(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
-    this.#failed(
+    this.#ready.reject(
       this.#failure ?? new NearstateError('UNAVAILABLE', `node ${this.name} ended (${signal ?? `exit code ${code}`}) before it served`),
     )
     if (this.#stopping) return
@@ -124,11 +116,6 @@ export class DevNode {
     if (!willReplace) return
     this.#timer = setTimeout(() => this.start(), Math.min(replaceAfterMs * 2 ** this.#earlyDeaths, replaceAfterMaxMs))
     this.#earlyDeaths += 1
-  }
-
-  #failed(error: NearstateError): void {
-    this.#listening.reject(error)
-    this.#ready.reject(error)
   }
 
   #portOf(address: string, configured: number): string {

@@ -10,6 +10,7 @@ import { type ClusterState, coordinatorKeys } from '../membership/cluster-state.
 import { decodeClusterState } from '../membership/cluster-state-codec.ts'
 import { type ClusterEvent, clusterEventsBetween } from './cluster-events.ts'
 import { DevNode } from './dev-node.ts'
+import { memoryShareOf, portsOf } from './one-machine.ts'
 
 export type DevEvent = (ClusterEvent | ProcessEvent) & { /** Milliseconds since the epoch. */ readonly at: number }
 
@@ -56,7 +57,6 @@ export interface DevCluster {
 }
 
 const host = '127.0.0.1'
-const httpPortOffset = 80
 
 /** Resolves when all nodes serve; rejects with the first node's error, after the others were stopped. */
 export async function startDevCluster(options: DevClusterOptions): Promise<DevCluster> {
@@ -67,8 +67,7 @@ export async function startDevCluster(options: DevClusterOptions): Promise<DevCl
   const nodes = Array.from({ length: options.nodes }, (_, index) => {
     return new DevNode({
       name: `node-${index + 1}`,
-      port: options.port === 0 ? 0 : options.port + index,
-      httpPort: options.port === 0 ? 0 : options.port + httpPortOffset + index,
+      ...portsOf(options.port, index),
       flags: nodeFlags(options, `${host}:${server.port}`),
       replace: options.replace ?? true,
       onStarted: ({ name, pid, address, http }) => {
@@ -114,9 +113,8 @@ const nodeFlags = (options: DevClusterOptions, coordinatorAddress: string): read
   `embedded://${coordinatorAddress}`,
   '--log-level',
   options.logLevel ?? 'warn',
-  // The nodes share one machine.
   '--memory-max',
-  `${Math.max(1, Math.floor(50 / options.nodes))}%`,
+  memoryShareOf(options.nodes),
   ...(options.flags ?? []),
 ]
 

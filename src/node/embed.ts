@@ -2,6 +2,7 @@
 import { loadConfig } from '../config/load-config.ts'
 import { EmbeddedCoordinator } from '../coordinator/embedded.ts'
 import { invalidArgument } from '../base/errors.ts'
+import { memoryShareOf, portsOf } from './one-machine.ts'
 import { type RunningNode, runNode } from './run-node.ts'
 
 /** Options of the configuration table, as in nearstate.yaml: `{ name: 'a', shards: 2, memoryMax: '512mb' }`. */
@@ -34,7 +35,6 @@ export interface RunningCluster {
 }
 
 const nodesMax = 32
-const httpPortOffset = 80
 
 /** Starts several nodes in this process, around one coordinator in it; resolves when the cluster serves. For tests and trials. */
 export async function startCluster(options: ClusterOptions = {}): Promise<RunningCluster> {
@@ -47,13 +47,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Runnin
     runNode(
       configOf({
         logLevel: 'warn',
-        memoryMax: `${Math.max(1, Math.floor(50 / count))}%`,
+        memoryMax: memoryShareOf(count),
         ...options.options,
         shards,
         name: `node-${index + 1}`,
         expectedNodes: count,
-        port: port === 0 ? 0 : port + index,
-        httpPort: port === 0 ? 0 : port + httpPortOffset + index,
+        ...portsOf(port, index),
       }),
       { coordinator },
     ),

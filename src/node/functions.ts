@@ -126,7 +126,7 @@ export class Functions {
   }
 
   async #loadMissing(): Promise<void> {
-    for (const [file, record] of [...this.#records.entries()]) {
+    for (const [file, record] of this.#records.entries()) {
       if (this.#stopped || this.#loaded.get(file) === record.hash) continue
       await this.#load(file, record.hash).catch(error => {
         this.#options.log.warn('deployed functions are not loaded; trying again', { file, reason: messageOf(error) })

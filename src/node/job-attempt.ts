@@ -7,9 +7,10 @@
 import { messageOf } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { ClusterState, Member } from '../membership/cluster-state.ts'
+import { liveMembers } from '../membership/transitions.ts'
 import type { ShardProgress, StageProgress } from '../streaming/assignment.ts'
-import type { AttemptOutcome } from './job-record.ts'
-import { mergeStages, outcomeOf } from './job-record.ts'
+import { mergeStages } from '../streaming/execution/progress.ts'
+import { type AttemptEnd, outcomeOf } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
 
 export interface JobAttemptOptions {
@@ -18,7 +19,7 @@ export interface JobAttemptOptions {
   readonly nodes: readonly NodeId[]
   readonly state: () => ClusterState | undefined
   readonly controlOf: (member: Member) => NodeControl
-  readonly onEnd: (outcome: Exclude<AttemptOutcome, { kind: 'running' }>) => void
+  readonly onEnd: (outcome: AttemptEnd) => void
 }
 
 const pollMs = 200
@@ -64,7 +65,7 @@ export class JobAttempt {
       const progress = await this.refresh()
       this.#silentPolls = 0
       const outcome = outcomeOf(progress)
-      if (outcome.kind !== 'running') this.#end(outcome)
+      if (outcome.kind !== 'running') this.#end(withShardNames(outcome, this.#options.state()))
     } catch (error) {
       this.#silentPolls += 1
       if (this.#silentPolls * pollMs >= silenceMaxMs) {
@@ -86,11 +87,11 @@ export class JobAttempt {
       ),
     )
     const progress = answers.flatMap(answer => JSON.parse(answer.json) as ShardProgress[])
-    this.#stages = mergeStages(progress)
+    this.#stages = mergeStages(progress.map(({ stages }) => stages))
     return progress
   }
 
-  #end(outcome: Exclude<AttemptOutcome, { kind: 'running' }>): void {
+  #end(outcome: AttemptEnd): void {
     if (this.#ended) return
     this.abandon()
     this.#options.onEnd(outcome)
@@ -99,7 +100,7 @@ export class JobAttempt {
 
 /** Those of the nodes that are still members and not dead. */
 export function membersOf(nodes: readonly NodeId[], state: ClusterState | undefined): readonly Member[] {
-  return (state?.members ?? []).filter(member => member.status !== 'dead' && nodes.includes(member.id))
+  return state === undefined ? [] : liveMembers(state).filter(member => nodes.includes(member.id))
 }
 
 /** Name (or id) of a node that takes part and is gone. */
@@ -108,4 +109,14 @@ function missingNode(nodes: readonly NodeId[], state: ClusterState | undefined):
   const there = new Set(membersOf(nodes, state).map(member => member.id))
   const gone = nodes.find(node => !there.has(node))
   return gone === undefined ? undefined : (state.members.find(member => member.id === gone)?.name ?? gone)
+}
+
+/** Shards know each other by incarnation; people know nodes by name. */
+function withShardNames(outcome: AttemptEnd, state: ClusterState | undefined): AttemptEnd {
+  if (outcome.kind !== 'failed') return outcome
+  let { message } = outcome.failure
+  for (const member of state?.members ?? []) {
+    for (const [index, { id }] of member.shards.entries()) message = message.replaceAll(id, `${index} of ${member.name}`)
+  }
+  return { ...outcome, failure: { ...outcome.failure, message } }
 }

@@ -7,6 +7,7 @@
  * 2. Every shard of every live node takes part, or the job does not start.
  * 3. Until there are checkpoints, a node that is lost fails the job: its state died with it.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { ClusterView, Member } from '../membership/cluster-state.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
@@ -19,7 +20,7 @@ import { type JobGraph, parseGraph } from '../streaming/graph/job-graph.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type BundleStore, bundleOf } from './bundle-store.ts'
 import { JobAttempt, membersOf } from './job-attempt.ts'
-import type { AttemptOutcome, JobDocumentJson, JobFailure, JobRecord, JobStatus } from './job-record.ts'
+import type { AttemptEnd, JobDocumentJson, JobFailure, JobRecord, JobStatus } from './job-record.ts'
 import { checkJobName, isEnded, jobDocument } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
 import { decodeJson, updateJson } from './watched-table.ts'
@@ -29,7 +30,7 @@ export interface JobMasterOptions {
   readonly bundles: BundleStore
   readonly view: () => ClusterView | undefined
   readonly controlOf: (member: Member) => NodeControl
-  readonly describe: (bundle: Bundle, argsJson: string) => Promise<ShardAnswers['describeJob']>
+  readonly describe: (job: string, bundle: Bundle, argsJson: string) => Promise<ShardAnswers['describeJob']>
   readonly connectorOf: (kind: string) => SourceConnector
   /** A deployed file uses this bundle too. */
   readonly isDeployed: (hash: string) => Promise<boolean>
@@ -69,13 +70,14 @@ export class JobMaster {
     if (leading && !this.#leading) void this.#lead()
     if (!leading && this.#leading) this.stop()
     this.#leading = leading
-    for (const attempt of [...this.#attempts.values()]) attempt.checkMembers()
+    for (const attempt of this.#attempts.values()) attempt.checkMembers()
   }
 
   async submit(submission: JobSubmission): Promise<JobDocumentJson> {
     const bundle = bundleOf(submission.code, submission.sourceMap)
-    const described = await this.#options.describe(bundle, submission.argsJson)
-    const name = submission.name === '' ? described.name : submission.name
+    if (submission.name !== '') checkJobName(submission.name)
+    const described = await this.#options.describe(submission.name, bundle, submission.argsJson)
+    const { name } = described
     checkJobName(name)
     if (this.#submitting.has(name)) throw alreadyThere(name, 'starting')
     this.#submitting.add(name)
@@ -216,7 +218,7 @@ export class JobMaster {
     attempt.start()
   }
 
-  async #onEnd(record: JobRecord, outcome: Exclude<AttemptOutcome, { kind: 'running' }>): Promise<void> {
+  async #onEnd(record: JobRecord, outcome: AttemptEnd): Promise<void> {
     const { log } = this.#options
     const failure = outcome.kind === 'failed' ? outcome.failure : undefined
     try {
@@ -239,7 +241,7 @@ export class JobMaster {
     const attempt = this.#attempts.get(record.name)
     attempt?.abandon()
     // The last figures, where they can still be had.
-    await attempt?.refresh().catch(() => {})
+    await attempt?.refresh().catch(() => undefined)
     const request = { job: record.name, attempt: record.attempt }
     const stops = await Promise.allSettled(this.#controls(record).map(control => control.stopJob(request, { timeoutMs: startTimeoutMs })))
     for (const stop of stops) {
@@ -279,7 +281,7 @@ export class JobMaster {
         done = true
       } catch (error) {
         this.#options.log.warn('jobs could not be taken over; trying again', { reason: messageOf(error) })
-        await new Promise(resolve => setTimeout(resolve, adoptRetryMs))
+        await sleep(adoptRetryMs)
         if (!this.#leading) return
       }
     }
@@ -292,7 +294,7 @@ export class JobMaster {
       if (record.status === 'running') this.#follow(record)
       else await this.#end(record, 'failed', { message: 'the leader was lost while the job started; submit it again' })
     }
-    for (const attempt of [...this.#attempts.values()]) attempt.checkMembers()
+    for (const attempt of this.#attempts.values()) attempt.checkMembers()
   }
 
   async #forgetOldest(): Promise<void> {

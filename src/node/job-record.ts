@@ -66,37 +66,9 @@ export function jobDocument(record: JobRecord, stages: readonly StageProgress[] 
   }
 }
 
-/** The shards' figures of each stage as one: counts are added, the watermark is the least of those that have one. */
-export function mergeStages(shards: readonly ShardProgress[]): readonly StageProgress[] {
-  const merged = new Map<string, StageProgress>()
-  for (const shard of shards) {
-    for (const stage of shard.stages) {
-      const other = merged.get(stage.name)
-      merged.set(stage.name, other === undefined ? stage : addStages(other, stage))
-    }
-  }
-  return [...merged.values()]
-}
-
-function addStages(a: StageProgress, b: StageProgress): StageProgress {
-  return {
-    name: a.name,
-    kind: a.kind,
-    tasks: a.tasks + b.tasks,
-    rowsIn: a.rowsIn + b.rowsIn,
-    rowsOut: a.rowsOut + b.rowsOut,
-    deadLetters: a.deadLetters + b.deadLetters,
-    late: a.late + b.late,
-    watermark: a.watermark === null ? b.watermark : b.watermark === null ? a.watermark : Math.min(a.watermark, b.watermark),
-    stateBytes: a.stateBytes + b.stateBytes,
-  }
-}
-
 /** What a round of progress says of the whole: running, or how it ended. */
-export type AttemptOutcome =
-  | { readonly kind: 'running' }
-  | { readonly kind: 'completed' }
-  | { readonly kind: 'failed'; readonly failure: JobFailure }
+export type AttemptOutcome = { readonly kind: 'running' } | AttemptEnd
+export type AttemptEnd = { readonly kind: 'completed' } | { readonly kind: 'failed'; readonly failure: JobFailure }
 
 export function outcomeOf(shards: readonly ShardProgress[]): AttemptOutcome {
   const failed = shards.find(shard => shard.status === 'failed')

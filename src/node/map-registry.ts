@@ -7,14 +7,14 @@
  */
 import { NearstateError, invalidArgument } from '../base/errors.ts'
 import type { MapId } from '../base/ids.ts'
-import { type Eviction, type MapDefinition, systemMapPrefix } from '../grid/map-definition.ts'
+import { isSystemMap, keySpaceNameRefusal, type MapDefinition, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
 import { formatKeyCodec } from '../keys/key-codec.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import type { EnsureMap } from '../shard/protocol.ts'
+import type { Eviction } from '../storage/map-limits.ts'
 import { decodeJson, encodeJson, updateJson, WatchedTable } from './watched-table.ts'
 
-const nameBytesMax = 255
 const evictions: readonly string[] = ['none', 'lru', 'lfu'] satisfies Eviction[]
 
 /** What a creator says of a map. */
@@ -55,7 +55,7 @@ export class MapRegistry {
     const values = await this.#options.coordinator.list(coordinatorKeys.mapPrefix)
     return values
       .map(value => decodeJson<MapDefinition>(value.value))
-      .filter(definition => !definition.name.startsWith(systemMapPrefix))
+      .filter(definition => !isSystemMap(definition.name))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
@@ -74,7 +74,7 @@ export class MapRegistry {
   async ensure(ask: EnsureMap): Promise<MapDefinition> {
     const known = this.#table.get(ask.name)
     const settings = { ...ask, ttlMs: 0, maxIdleMs: 0, maxBytes: 0, eviction: 'none' as const }
-    if (!ask.name.startsWith(systemMapPrefix)) checkSettings(settings)
+    if (!isSystemMap(ask.name)) checkSettings(settings)
     const definition = known !== undefined && !this.#isDropped(known) ? known : await this.#createOrRead(settings)
     if (definition.keySpace !== ask.keySpace || formatKeyCodec(definition.keyCodec) !== formatKeyCodec(ask.keyCodec)) {
       throw invalidArgument(
@@ -98,7 +98,9 @@ export class MapRegistry {
 
   /** Takes a removed map out of this node's copy at once, without waiting for the watch. */
   drop(name: string, id: MapId): void {
-    this.#dropped.set(name, id)
+    if (this.#answered.get(name)?.id === id) this.#answered.delete(name)
+    // Otherwise the watch has told of the end already.
+    if (this.#table.get(name)?.id === id) this.#dropped.set(name, id)
     this.#options.onChange(this.definitions)
   }
 
@@ -137,16 +139,14 @@ export class MapRegistry {
 }
 
 function checkName(name: string): void {
-  if (name.length === 0 || Buffer.byteLength(name) > nameBytesMax || /\p{Cc}/u.test(name)) {
-    throw invalidArgument(`Cannot use map name ${JSON.stringify(name)}: 1 to ${nameBytesMax} bytes without control characters are wanted`)
-  }
-  if (name.startsWith(systemMapPrefix))
-    throw invalidArgument(`Cannot use map name "${name}": names that begin with "${systemMapPrefix}" are the system's own`)
+  const refusal = mapNameRefusal(name) ?? (isSystemMap(name) ? systemMapRefusal(name) : undefined)
+  if (refusal !== undefined) throw refusal
 }
 
 export function checkSettings(settings: MapSettings): void {
   checkName(settings.name)
-  if (settings.keySpace.length === 0) throw invalidArgument(`Cannot create map "${settings.name}": its key space has no name`)
+  const refusal = keySpaceNameRefusal(settings.name, settings.keySpace)
+  if (refusal !== undefined) throw refusal
   if (!evictions.includes(settings.eviction)) {
     throw invalidArgument(
       `Cannot create map "${settings.name}": eviction is "${settings.eviction}", one of ${evictions.join(', ')} is wanted`,

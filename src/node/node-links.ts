@@ -1,6 +1,7 @@
 /** Connections from this node to the control ports of the others, one per incarnation, opened when first used. */
 import type { NodeId } from '../base/ids.ts'
 import type { ClusterState, Member } from '../membership/cluster-state.ts'
+import { liveMembers } from '../membership/transitions.ts'
 import { createGrpcClient, type GrpcClient } from '../transport/grpc/client.ts'
 import { AdminDefinition } from '../wire/generated/nearstate/v1/admin.ts'
 import { ControlDefinition } from '../wire/generated/nearstate/v1/peer.ts'
@@ -28,7 +29,7 @@ export class NodeLinks {
 
   /** Closes the connections to incarnations that are gone. */
   onView(state: ClusterState): void {
-    const there = new Set(state.members.filter(member => member.status !== 'dead').map(member => member.id))
+    const there = new Set(liveMembers(state).map(member => member.id))
     for (const [id, link] of this.#links) {
       if (there.has(id)) continue
       this.#links.delete(id)

@@ -74,7 +74,7 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
     bundles,
     view: () => feed.view,
     controlOf,
-    describe: (bundle, argsJson) => shards.any.request({ kind: 'describeJob', bundle, argsJson }),
+    describe: (job, bundle, argsJson) => shards.any.request({ kind: 'describeJob', job, bundle, argsJson }),
     connectorOf,
     isDeployed: hash => functions.isDeployed(hash),
     createId: () => randomId(systemRandom),
@@ -90,12 +90,11 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
   return { feed, maps, shards, watchdog, functions, jobs, links, control, controlOf, driver }
 }
 
-async function startShards({ id, config, coordinator, fail, stops, log }: PartsOptions): Promise<{ maps: MapRegistry; shards: Shards }> {
+async function startShards({ config, coordinator, fail, stops, log }: PartsOptions): Promise<{ maps: MapRegistry; shards: Shards }> {
   let shards: Shards | undefined
   const maps = new MapRegistry({ coordinator, wallTimeMs, onChange: definitions => shards?.broadcast({ kind: 'maps', definitions }) })
   stops.push(() => maps.stop())
   shards = await Shards.start({
-    node: id,
     nodeName: config.name,
     host: config.host,
     count: config.shards,
@@ -109,7 +108,6 @@ async function startShards({ id, config, coordinator, fail, stops, log }: PartsO
       userCodeTimeLimitMs: config.userCodeTimeLimitMs,
     },
     autoCreateMaps: config.autoCreateMaps,
-    logLevel: config.logLevel,
     createId: () => randomId(systemRandom) as ShardId,
     createCallCell,
     ensureMap: ask => maps.ensure(ask),

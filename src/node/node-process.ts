@@ -6,9 +6,9 @@
  */
 import { NearstateError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
+import { failureOf } from '../shard/failure.ts'
 import type { FromDevNode, ToDevNode } from './dev-messages.ts'
 import { impatience } from './impatience.ts'
-import { failureOf } from './shard-handle.ts'
 import { type RunningNode, runNode } from './run-node.ts'
 
 /** Rejects when the node cannot start (a supervisor is told instead). Otherwise the process ends with the node. */

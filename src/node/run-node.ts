@@ -91,7 +91,7 @@ class NodeLifecycle {
     this.#options.onListening?.(address, http)
     this.#stopFirst(parts)
     await this.#join(parts, address, http)
-    const ready = this.#becomeReady(parts)
+    const ready = this.#becomeReady(parts, address, http)
     ready.catch(() => {}) // for those who do not wait for it
     return {
       name,
@@ -141,13 +141,12 @@ class NodeLifecycle {
     this.#enter('forming')
   }
 
-  async #becomeReady({ feed, functions }: NodeParts): Promise<void> {
-    const never = new AbortController().signal
-    while ((feed.view?.state.partitions.length ?? 0) === 0 && !feed.stopped) await feed.next(never)
+  async #becomeReady({ feed, functions }: NodeParts, address: string, http: string): Promise<void> {
+    while ((feed.view?.state.partitions.length ?? 0) === 0 && !feed.stopped) await feed.next()
     this.#enter('loading')
     await functions.loadAll()
     this.#enter('serving')
-    this.#log.info('serving', { shards: this.#config.shards })
+    this.#log.info('serving', { address, http, shards: this.#config.shards })
   }
 
   #enter(phase: 'forming' | 'loading' | 'serving'): void {

@@ -7,9 +7,9 @@
  */
 import { extname } from 'node:path'
 import { type MessagePort, Worker } from 'node:worker_threads'
-import { messageOf } from '../base/errors.ts'
-import { NearstateError } from '../base/errors.ts'
+import { messageOf, NearstateError } from '../base/errors.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
+import { errorOf, failureOf } from '../shard/failure.ts'
 import type { EnsureMap, Failure, FromShard, ShardAnswers, ShardCommand, ShardRequest, ShardStart, ToShard } from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
 
@@ -151,20 +151,6 @@ export class ShardHandle {
   #gone(action: string): NearstateError {
     return new NearstateError('UNAVAILABLE', `Cannot ${action}: shard ${this.index} of ${this.start.nodeName} has ended`)
   }
-}
-
-export function errorOf(failure: Failure): NearstateError {
-  return new NearstateError(
-    failure.code,
-    failure.message,
-    failure.functionStack === undefined ? {} : { functionStack: failure.functionStack },
-  )
-}
-
-export function failureOf(thrown: unknown): Failure {
-  if (!(thrown instanceof NearstateError)) return { code: 'INTERNAL', message: messageOf(thrown) }
-  const failure = { code: thrown.code, message: thrown.message }
-  return thrown.functionStack === undefined ? failure : { ...failure, functionStack: thrown.functionStack }
 }
 
 function describeCrash(error: unknown): string {

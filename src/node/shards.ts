@@ -4,7 +4,7 @@
  * Owns: the handles. A shard that dies takes the node down: `onDeath` is called once and the node stops in an orderly way.
  */
 import { MessageChannel } from 'node:worker_threads'
-import type { NodeId, ShardId } from '../base/ids.ts'
+import type { ShardId } from '../base/ids.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { ShardRecord } from '../membership/cluster-state.ts'
 import type { EnsureMap, ShardAnswers, ShardCommand, ShardLimits, ShardRequest } from '../shard/protocol.ts'
@@ -12,7 +12,6 @@ import type { Logger } from '../telemetry/logger.ts'
 import { ShardHandle } from './shard-handle.ts'
 
 export interface ShardsOptions {
-  readonly node: NodeId
   readonly nodeName: string
   readonly host: string
   readonly count: number
@@ -20,7 +19,6 @@ export interface ShardsOptions {
   readonly portBase: number
   readonly limits: ShardLimits
   readonly autoCreateMaps: boolean
-  readonly logLevel: string
   readonly createId: () => ShardId
   /** Memory that the watchdog and the shard's user code share. */
   readonly createCallCell: () => SharedArrayBuffer
@@ -74,7 +72,6 @@ export class Shards {
 function startShard(options: ShardsOptions, index: number): ShardHandle {
   return new ShardHandle({
     start: {
-      node: options.node,
       nodeName: options.nodeName,
       index,
       id: options.createId(),
@@ -82,7 +79,6 @@ function startShard(options: ShardsOptions, index: number): ShardHandle {
       port: options.portBase === 0 ? 0 : options.portBase + index,
       limits: options.limits,
       autoCreateMaps: options.autoCreateMaps,
-      logLevel: options.logLevel,
       callCell: options.createCallCell(),
     },
     ensureMap: options.ensureMap,

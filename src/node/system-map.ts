@@ -1,4 +1,5 @@
 /** A system map seen from the control thread, through any of its shards; waits out moments in which a key's owner is not known yet. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { NearstateError } from '../base/errors.ts'
 import type { ShardAnswers, ShardRequest } from '../shard/protocol.ts'
 import type { SystemMap } from './bundle-store.ts'
@@ -23,7 +24,7 @@ async function ask<R extends ShardRequest>(shards: Shards, request: R): Promise<
     } catch (error) {
       const mayPass = error instanceof NearstateError && (error.retryable || error.code === 'OUTCOME_UNKNOWN')
       if (!mayPass || attempt === attemptsMax) throw error
-      await new Promise(resolve => setTimeout(resolve, retryMs))
+      await sleep(retryMs)
     }
   }
 }

@@ -1,14 +1,20 @@
 /** The newest cluster state that this node knows, and who waits for the next one. Versions only grow. */
-import type { ClusterView } from '../membership/cluster-state.ts'
+import type { ClusterView, Member } from '../membership/cluster-state.ts'
+import { liveMembers } from '../membership/transitions.ts'
 
 export class ViewFeed {
   #view: ClusterView | undefined
-  #next = Promise.withResolvers<void>()
+  /** Each leaves when it is woken or its signal aborts: a client that goes leaves nothing behind. */
+  readonly #waiting = new Set<() => void>()
   #stopped = false
   readonly #listeners: ((view: ClusterView) => void)[] = []
 
   get view(): ClusterView | undefined {
     return this.#view
+  }
+
+  get liveMembers(): readonly Member[] {
+    return this.#view === undefined ? [] : liveMembers(this.#view.state)
   }
 
   get stopped(): boolean {
@@ -19,25 +25,25 @@ export class ViewFeed {
     this.#listeners.push(listener)
   }
 
-  /** False: not newer than what is known. */
-  offer(view: ClusterView): boolean {
-    if (view.version <= (this.#view?.version ?? 0) || this.#stopped) return false
+  /** One that is not newer than what is known changes nothing. */
+  offer(view: ClusterView): void {
+    if (view.version <= (this.#view?.version ?? 0) || this.#stopped) return
     this.#view = view
     for (const listener of this.#listeners) listener(view)
     this.#wake()
-    return true
   }
 
   /** Resolves at the next change, when the feed stops, or when `signal` aborts. */
-  next(signal: AbortSignal): Promise<void> {
-    if (this.#stopped || signal.aborted) return Promise.resolve()
+  next(signal?: AbortSignal): Promise<void> {
+    if (this.#stopped || signal?.aborted === true) return Promise.resolve()
     return new Promise(resolve => {
       const done = (): void => {
-        signal.removeEventListener('abort', done)
+        this.#waiting.delete(done)
+        signal?.removeEventListener('abort', done)
         resolve()
       }
-      signal.addEventListener('abort', done, { once: true })
-      void this.#next.promise.then(done)
+      this.#waiting.add(done)
+      signal?.addEventListener('abort', done, { once: true })
     })
   }
 
@@ -47,8 +53,6 @@ export class ViewFeed {
   }
 
   #wake(): void {
-    const waiting = this.#next
-    this.#next = Promise.withResolvers<void>()
-    waiting.resolve()
+    for (const done of this.#waiting) done()
   }
 }

@@ -36,10 +36,6 @@ export class WatchedTable<T> {
     return this.#rows.get(name)
   }
 
-  has(name: string): boolean {
-    return this.#rows.has(name)
-  }
-
   entries(): IterableIterator<[string, T]> {
     return this.#rows.entries()
   }

@@ -22,7 +22,7 @@ const chainAttemptsMax = 64
 /** `holesOnly`: items that have a bin stay there, also where that leaves bins above their quota. */
 export function balance(seating: Seating, holesOnly: boolean): void {
   const { binOf, quotas } = seating
-  const counts = countBins(binOf, quotas.length)
+  const counts = countOf(binOf, quotas.length)
   for (let item = 0; item < binOf.length; item += 1) {
     if (binOf[item] === -1) moveDirectly(seating, counts, [item])
   }
@@ -45,7 +45,8 @@ export function balance(seating: Seating, holesOnly: boolean): void {
   }
 }
 
-function countBins(binOf: Int32Array, bins: number): number[] {
+/** Items in each bin; -1 is none. */
+export function countOf(binOf: Iterable<number>, bins: number): number[] {
   const counts: number[] = Array.from({ length: bins }, () => 0)
   for (const bin of binOf) if (bin >= 0) counts[bin] = (counts[bin] as number) + 1
   return counts

@@ -1,7 +1,7 @@
 /** What has to happen to come from one table to another. Order and pace are the business of who carries it out. */
 import { assert } from '../base/assert.ts'
 import type { PartitionId } from '../base/ids.ts'
-import type { PlacedReplica, Placement } from './placement.ts'
+import { type PlacedReplica, type Placement, replicasOf } from './placement.ts'
 
 export interface Migration {
   readonly partition: PartitionId
@@ -33,5 +33,3 @@ const missing = (wanted: readonly PlacedReplica[], from: readonly PlacedReplica[
   wanted.filter(replica => !from.some(other => isSame(other, replica)))
 
 const isSame = (a: PlacedReplica | undefined, b: PlacedReplica | undefined): boolean => a?.node === b?.node && a?.shard === b?.shard
-
-const replicasOf = ({ primary, backups }: Placement): readonly PlacedReplica[] => (primary === undefined ? backups : [primary, ...backups])

@@ -15,7 +15,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { NodeId, ShardId } from '../base/ids.ts'
-import { balance } from './balance.ts'
+import { balance, countOf } from './balance.ts'
 import { ringRanks } from './ring.ts'
 import { quotasOf, zonedQuotas } from './shares.ts'
 
@@ -286,11 +286,5 @@ class Planner {
 /** A member without a zone is a zone of its own. */
 const zoneName = (member: PlacementMember): string => (member.zone === '' ? `node ${member.name}` : `zone ${member.zone}`)
 
-const replicasOf = (placement: Placement): readonly PlacedReplica[] =>
-  placement.primary === undefined ? placement.backups : [placement.primary, ...placement.backups]
-
-function countOf(bins: Iterable<number>, count: number): number[] {
-  const counts: number[] = Array.from({ length: count }, () => 0)
-  for (const bin of bins) if (bin >= 0) counts[bin] = (counts[bin] as number) + 1
-  return counts
-}
+export const replicasOf = ({ primary, backups }: Placement): readonly PlacedReplica[] =>
+  primary === undefined ? backups : [primary, ...backups]

@@ -1,27 +1,56 @@
 /**
- * Counts operations taken and not yet answered, over all pipes of the shard. At the bound new batches are refused with
- * RESOURCE_EXHAUSTED before any work; the `refused` counter shows it. While the shard stops, everything new is refused with UNAVAILABLE.
+ * Counts operations taken and not yet answered, and the bytes that are held for them (batches and uploads), over all pipes of the
+ * shard. At either bound what is new is refused with RESOURCE_EXHAUSTED before any work; the `refused` counter shows it. While the
+ * shard stops, everything new is refused with UNAVAILABLE.
  */
+import { formatByteSize } from '../base/byte-size.ts'
 import { NearstateError } from '../base/errors.ts'
+import type { UploadBudget } from '../wire/chunks.ts'
+
+class ByteBudget implements UploadBudget {
+  readonly #max: number
+  #held = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  take(bytes: number): NearstateError | undefined {
+    if (this.#held + bytes > this.#max) {
+      return new NearstateError(
+        'RESOURCE_EXHAUSTED',
+        `Cannot take ${formatByteSize(bytes)}: ${formatByteSize(this.#held)} wait on this shard, limit is ${formatByteSize(this.#max)}; send less at a time`,
+      )
+    }
+    this.#held += bytes
+    return undefined
+  }
+
+  give(bytes: number): void {
+    this.#held -= bytes
+  }
+}
 
 export class Admission {
   readonly #max: number
+  /** Keys and values of queued batches. */
+  readonly #batches: ByteBudget
+  /** Apart, so that uploads which nobody ends stop no plain operation. */
+  readonly uploads: UploadBudget
   #underWay = 0
   #stopping = false
   #onIdle: (() => void) | undefined
   operations = 0
   refused = 0
 
-  constructor(queuedOperationsMax: number) {
+  constructor(queuedOperationsMax: number, queuedMaxBytes: number) {
     this.#max = queuedOperationsMax
+    this.#batches = new ByteBudget(queuedMaxBytes)
+    this.uploads = new ByteBudget(queuedMaxBytes)
   }
 
-  get underWay(): number {
-    return this.#underWay
-  }
-
-  /** Admits `count` operations, or answers why not. */
-  admit(count: number): NearstateError | undefined {
+  /** Admits `count` operations and their bytes, or answers why not. */
+  admit(count: number, bytes: number): NearstateError | undefined {
     if (this.#stopping) {
       this.refused += count
       return new NearstateError('UNAVAILABLE', 'Cannot take operations: the node is stopping')
@@ -33,8 +62,15 @@ export class Admission {
         `Cannot take ${count} operations: ${this.#underWay} are queued on this shard, limit is ${this.#max}; send fewer at a time`,
       )
     }
-    this.#underWay += count
-    return undefined
+    const refusal = this.#batches.take(bytes)
+    if (refusal === undefined) this.#underWay += count
+    else this.refused += count
+    return refusal
+  }
+
+  /** Bytes that were admitted are not held any more. */
+  releaseBytes(bytes: number): void {
+    this.#batches.give(bytes)
   }
 
   /** `count` operations were answered, or their client is gone. */

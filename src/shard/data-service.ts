@@ -1,6 +1,5 @@
 /** The Data service of this shard: pipes, and single calls for simple clients. */
 import { NearstateError } from '../base/errors.ts'
-import { durationRefusal } from '../grid/partition-map.ts'
 import type { DataServer, PipeClient, PipeHandler } from '../transport/ports.ts'
 import {
   type DeleteRequest,
@@ -51,8 +50,6 @@ export class DataService implements DataServer {
   }
 
   async set({ map, key, value, ttlMs, maxIdleMs }: SetRequest): Promise<SetResponse> {
-    const refusal = durationRefusal('ttl', Number(ttlMs ?? 0n)) ?? durationRefusal('maxIdle', Number(maxIdleMs ?? 0n))
-    if (refusal !== undefined) throw refusal
     const options = { ...emptyOptions(), ttlMs, maxIdleMs, withVersion: true }
     const { detail } = await this.#calls.call({ kind: OperationKind.SET, map, key, value, options, as: 'user' })
     return { version: detail?.version ?? 0n }

@@ -16,7 +16,7 @@ import type { ShardId } from '../base/ids.ts'
 import type { PeerLinks } from '../transport/ports.ts'
 import { ChunkAssembler, chunksOf } from '../wire/chunks.ts'
 import { OperationBatch, ResultBatch, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
-import { batchOperationsMax, batchTargetBytes, chunkMaxBytes, uploadsMax, wireVersion } from '../wire/limits.ts'
+import { answerMaxBytesOf, batchOperationsMax, batchTargetBytes, chunkMaxBytes, uploadsMax, wireVersion } from '../wire/limits.ts'
 import { emptyBatch, emptyOptions, isWrite, OperationBuilder, type OperationReader } from '../wire/operations.ts'
 import { errorOf, ResultReader } from '../wire/results.ts'
 import type { MapSlot } from './map-slots.ts'
@@ -67,8 +67,7 @@ export class Gateway {
   constructor(links: PeerLinks, ownership: Ownership, valueMaxBytes: number) {
     this.#links = links
     this.#ownership = ownership
-    // An answer can be a page: a value and some more.
-    this.#answerMaxBytes = 2 * valueMaxBytes + 8 * 1024 * 1024
+    this.#answerMaxBytes = answerMaxBytesOf(valueMaxBytes)
   }
 
   /** Sends the operation with the next `flush`. False: it has to wait, and `pipe.unpark` will be called. */

@@ -6,13 +6,14 @@
  *
  * 1. The function is resolved when the call is taken, the entry when it runs: another call's effects lie between.
  * 2. `run` only reads and encodes; `finish` stores. Answers leave in a turn of their own, never on the slice's stack.
- * 3. Calls under way are admitted operations, so admission control bounds them.
+ * 3. Calls under way are admitted operations, so admission control bounds them; those of a pipe that has closed do not run.
  */
 import { NearstateError } from '../base/errors.ts'
 import type { Clock } from '../base/clock.ts'
 import { EntryCall, type ValueCodec } from '../grid/entry-processor.ts'
 import { decodeKey } from '../keys/encode-key.ts'
 import { scanEnd } from '../storage/map-store.ts'
+import { answerMaxBytesOf } from '../wire/limits.ts'
 import type { MapHandle } from './map-catalog.ts'
 import { PageBuilder, readCursor } from './scans.ts'
 import type { SliceTask } from './user-code/slice-task.ts'
@@ -31,11 +32,14 @@ export interface InvokeCall {
   readonly name: string
   /** Encoded arguments. */
   readonly args: Uint8Array
+  /** The caller has gone: what has not begun does not run. */
+  isAbandoned(): boolean
   done(outcome: InvokeOutcome): void
 }
 
-/** An invokeAll's answer ends after the entry that passes this; the caller goes on from its cursor. */
+/** An invokeAll's answer ends after the page of keys that passes this; the caller goes on from its cursor. */
 const resultsMaxBytes = 4 * 1024 * 1024
+/** Most keys of a page. It begins with one, and is never longer than what results of the size seen so far leave room for. */
 const keysPerPage = 256
 
 export class Invokes {
@@ -87,7 +91,7 @@ class EntryTask implements SliceTask {
   readonly #loaded: LoadedFunction
   readonly #call: InvokeCall
   readonly #key: Uint8Array
-  /** undefined after `run`: the partition is not here any more. */
+  /** undefined after `run`: the partition is not here any more, or nobody waits for the call. */
   #entryCall: EntryCall | undefined
 
   constructor(userCode: UserCode, codec: ValueCodec, clock: Clock, loaded: LoadedFunction, call: InvokeCall, key: Uint8Array) {
@@ -106,7 +110,7 @@ class EntryTask implements SliceTask {
   run(): void {
     const { handle, partition, args } = this.#call
     const part = handle.parts[partition]
-    if (part === undefined) return
+    if (part === undefined || this.#call.isAbandoned()) return
     const call = new EntryCall(part, this.#key, this.#codec)
     this.#entryCall = call
     const key = decodeKey(handle.definition.keyCodec, this.#key)
@@ -148,6 +152,8 @@ class PartitionCall {
   #keys: Uint8Array[] = []
   #cursor: number
   #left: number
+  #pageKeys = 1
+  #largestResult = 1
 
   constructor(
     call: InvokeCall,
@@ -185,6 +191,13 @@ class PartitionCall {
   #called(key: Uint8Array, outcome: InvokeOutcome): void {
     if (outcome.kind === 'failed') return this.#call.done(outcome)
     if (outcome.kind === 'moved') return this.#answerMoved()
+    const { handle, partition, name } = this.#call
+    const answerMaxBytes = answerMaxBytesOf(handle.parts[partition]?.valueMaxBytes ?? 0)
+    if (this.#results.bytes + key.length + outcome.bytes.length > answerMaxBytes) {
+      const message = `Cannot finish invokeAll of "${name}": after ${this.#results.count} entries of partition ${partition} the results of one page pass ${answerMaxBytes} bytes; return less, or invoke by key`
+      return this.#call.done({ kind: 'failed', error: new NearstateError('RESOURCE_EXHAUSTED', message) })
+    }
+    this.#largestResult = Math.max(this.#largestResult, outcome.bytes.length)
     this.#results.addKey(key, 0, key.length)
     this.#results.addValue(outcome.bytes, 0, outcome.bytes.length)
     this.next()
@@ -194,7 +207,9 @@ class PartitionCall {
   #loadKeys(wallTimeMs: number): boolean {
     const part = this.#call.handle.parts[this.#call.partition]
     if (part === undefined || this.#cursor >= scanEnd || this.#left <= 0 || this.#results.bytes >= resultsMaxBytes) return false
-    const limits = { maxEntries: Math.min(keysPerPage, this.#left), maxBytes: resultsMaxBytes }
+    const room = Math.floor((resultsMaxBytes - this.#results.bytes) / this.#largestResult)
+    const limits = { maxEntries: Math.min(this.#pageKeys, this.#left, Math.max(1, room)), maxBytes: resultsMaxBytes }
+    this.#pageKeys = Math.min(keysPerPage, this.#pageKeys * 4)
     this.#cursor = part.scanPage(this.#cursor, limits, wallTimeMs, entry =>
       this.#keys.push(entry.segment.slice(entry.keyStart, entry.keyEnd)),
     )

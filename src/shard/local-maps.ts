@@ -11,7 +11,7 @@ import { Outcome, type PartitionMap, unchanged } from '../grid/partition-map.ts'
 import { encodeKey, encodeKeyInto } from '../keys/encode-key.ts'
 import { formatKeyCodec, type KeyCodec } from '../keys/key-codec.ts'
 import type { LocalMap, LocalMaps } from '../streaming/ports.ts'
-import { decodeValue, withEncoded } from '../wire/value-codec.ts'
+import { decodeValue } from '../wire/value-codec.ts'
 import { keySpaceRefusal, type MapCatalog, type MapHandle } from './map-catalog.ts'
 import { type Ownership, serving } from './ownership.ts'
 import type { Partitions } from './partitions.ts'
@@ -86,13 +86,11 @@ class ShardLocalMap implements LocalMap {
     return value
   }
 
-  set(partition: number, key: unknown, value: unknown): void {
+  setEncoded(partition: number, key: unknown, value: Uint8Array): void {
     const part = this.#handle.parts[partition] ?? this.#openPart(partition)
     this.#encodeKey(key)
     const wallTimeMs = this.#options.clock.wallTimeMs()
-    const outcome = withEncoded(value, (bytes, start, end) =>
-      part.set(this.#key, 0, this.#keyEnd, bytes, start, end, unchanged, unchanged, wallTimeMs),
-    )
+    const outcome = part.set(this.#key, 0, this.#keyEnd, value, 0, value.length, unchanged, unchanged, wallTimeMs)
     if (outcome === Outcome.refused) throw part.refusal
   }
 

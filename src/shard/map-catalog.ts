@@ -105,14 +105,12 @@ export class MapCatalog {
     for (const definition of definitions) this.#put(definition)
   }
 
-  #put(definition: MapDefinition): MapHandle {
+  #put(definition: MapDefinition): void {
     const known = this.#handles.get(definition.name)
-    if (known?.definition.id === definition.id) return known
+    if (known?.definition.id === definition.id) return
     if (known !== undefined) this.#drop(known)
-    const handle = new MapHandle(definition)
-    this.#handles.set(definition.name, handle)
+    this.#handles.set(definition.name, new MapHandle(definition))
     this.generation += 1
-    return handle
   }
 
   #drop(handle: MapHandle): void {

@@ -2,15 +2,16 @@
  * The maps that one pipe has named, by the number it gave them. A slot is resolved by name each time the catalog has changed,
  * so a map that is destroyed and made anew under its name is a new map to every pipe.
  */
-import { invalidArgument, NearstateError } from '../base/errors.ts'
-import { systemMapPrefix } from '../grid/map-definition.ts'
+import { invalidArgument, type NearstateError } from '../base/errors.ts'
+import { isSystemMap, keySpaceNameRefusal, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
 import { type KeyCodec, parseKeyCodec } from '../keys/key-codec.ts'
 import type { MapDeclaration } from '../wire/generated/nearstate/v1/data.ts'
 import { keySpaceRefusal, type MapCatalog, type MapHandle } from './map-catalog.ts'
 
 /** Maps per pipe; a declaration beyond ends the stream. */
 const slotsMax = 4096
-const nameMaxLength = 128
+
+const nothingDeclared = { name: '', keySpace: '', keyCodec: '' }
 
 export class MapSlot {
   readonly name: string
@@ -29,16 +30,18 @@ export class MapSlot {
   readonly denied: NearstateError | undefined
 
   constructor(declaration: MapDeclaration, mayUseSystemMaps: boolean) {
-    this.name = declaration.name
-    this.keySpace = declaration.keySpace
-    this.codecText = declaration.keyCodec
-    this.codec = 'string'
     this.denied = declarationRefusal(declaration, mayUseSystemMaps)
+    // What was refused may be of any length, and is not kept.
+    const { name, keySpace, keyCodec } = this.denied === undefined ? declaration : nothingDeclared
+    this.name = name
+    this.keySpace = keySpace
+    this.codecText = keyCodec
+    this.codec = 'string'
     if (this.denied === undefined && this.codecText !== '') this.codec = parseKeyCodec(this.codecText)
   }
 
   get isSystem(): boolean {
-    return this.name.startsWith(systemMapPrefix)
+    return isSystemMap(this.name)
   }
 
   resolve(catalog: MapCatalog): void {
@@ -79,19 +82,18 @@ export class MapSlots {
 
 function declarationRefusal(declaration: MapDeclaration, mayUseSystemMaps: boolean): NearstateError | undefined {
   const { name, keySpace, keyCodec } = declaration
-  if (name.length === 0 || name.length > nameMaxLength)
-    return invalidArgument(`Cannot use map: its name has ${name.length} characters, 1 to ${nameMaxLength} are wanted`)
-  if (name.startsWith(systemMapPrefix) && !mayUseSystemMaps)
-    return new NearstateError(
-      'PERMISSION_DENIED',
-      `Cannot use map "${name}": names that begin with ${systemMapPrefix} are the system's own`,
-    )
+  const refusal = mapNameRefusal(name)
+  if (refusal !== undefined) return refusal
+  if (isSystemMap(name) && !mayUseSystemMaps) return systemMapRefusal(name)
   if ((keySpace === '') !== (keyCodec === ''))
-    return invalidArgument(`Cannot use map "${name}": key space and codec come together, got "${keySpace}" and "${keyCodec}"`)
+    return invalidArgument(
+      `Cannot use map "${name}": key space and codec come together, only ${keySpace === '' ? 'the codec' : 'the space'} came`,
+    )
+  if (keySpace === '') return undefined
   try {
-    if (keyCodec !== '') parseKeyCodec(keyCodec)
+    parseKeyCodec(keyCodec)
   } catch (error) {
     return error as NearstateError
   }
-  return undefined
+  return keySpaceNameRefusal(name, keySpace)
 }

@@ -44,7 +44,7 @@ export class Operations {
     const kind = reader.kindAt(index)
     slot.resolve(this.catalog)
     if (slot.refusal !== undefined) {
-      discardUpload(pipe, reader, index)
+      pipe.discardUpload(reader, index)
       pipe.writer.error(reader.idAt(index), slot.refusal)
       return Step.answered
     }
@@ -55,7 +55,7 @@ export class Operations {
       return this.#onPart(pipe, reader, index, slot, partition, made, kind, wallTimeMs)
     }
     if (createsEntries(kind)) return this.#ensureMap(pipe, reader, index, slot, partition)
-    discardUpload(pipe, reader, index)
+    pipe.discardUpload(reader, index)
     return this.#onNothing(pipe.writer, reader, index, kind, slot)
   }
 
@@ -186,6 +186,7 @@ export class Operations {
       partition,
       name: options?.function ?? '',
       args: this.#value.subarray(this.#valueStart, this.#valueEnd),
+      isAbandoned: () => pipe.isClosed,
       done(outcome) {
         if (pipe.isClosed) return
         if (outcome.kind === 'failed') pipe.writer.error(id, outcome.error)
@@ -214,7 +215,7 @@ export class Operations {
         pipe.unpark(partition, false)
       })
     if (failure === undefined) return Step.waits
-    discardUpload(pipe, reader, index)
+    pipe.discardUpload(reader, index)
     pipe.writer.error(reader.idAt(index), failure)
     return Step.answered
   }
@@ -287,9 +288,4 @@ function writeCount(writer: ResultWriter, id: number, count: number): void {
   const bytes = Buffer.allocUnsafe(8)
   bytes.writeBigUInt64BE(BigInt(count))
   writer.value(id, bytes, 0, 8)
-}
-
-function discardUpload(pipe: Pipe, reader: OperationReader, index: number): void {
-  const upload = reader.optionsAt(index)?.upload ?? 0
-  if (upload !== 0) pipe.discardUpload(upload)
 }

@@ -34,10 +34,6 @@ export class Ownership {
     return this.#rights.length
   }
 
-  get tableVersion(): number {
-    return this.#version
-  }
-
   /** The table version as the wire has it. */
   get wireTableVersion(): bigint {
     return this.#wireVersion

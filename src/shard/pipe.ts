@@ -7,8 +7,8 @@
  * 1. Operations of a pipe on one partition are executed in the order in which they came. One that has to wait (an invoke for
  *    its slice, a write for its map to be created) parks its partition: later operations of this pipe on it wait behind it.
  * 2. Every admitted operation is answered once, or dropped with the pipe; either way admission gets it back.
- * 3. Bounds: operations by admission control; this pipe is paused above `pausedAbove` operations; nothing is executed while
- *    the client does not read its answers; uploads by ChunkAssembler; declared maps by `slotsMax`.
+ * 3. Bounds: operations and bytes by admission control; this pipe is paused above `pausedAbove` operations or `pausedAboveBytes`;
+ *    nothing is executed while the client does not read its answers; uploads by ChunkAssembler; declared maps by `slotsMax`.
  * 4. All answers of a slice leave as one batch (or the few that hold 1 MiB each).
  */
 import { invalidArgument, NearstateError } from '../base/errors.ts'
@@ -54,6 +54,9 @@ interface ParkedPartition {
   next: number
 }
 
+/** Keys and values of batches that still hold operations, above which a pipe is not read any more, and at half of which it is again. */
+const pausedAboveBytes = 16 * 1024 * 1024
+
 /** The clock is read when operations of this cost are done; a plain one costs 1 and takes well under 10 us. */
 const clockEvery = 16
 
@@ -71,6 +74,10 @@ export class Pipe implements PipeHandler, WorkSource {
   /** Parked partitions whose first operation may go on. */
   readonly #ready: number[] = []
   #underWay = 0
+  /** Keys and values of the batches in the queue, and of those gone through that have left parked operations. */
+  #heldBytes = 0
+  /** Of the latter. */
+  #parkedBytes = 0
   #greeted = false
   #paused = false
   /** The client does not read; wait for `drained`. */
@@ -83,7 +90,7 @@ export class Pipe implements PipeHandler, WorkSource {
     this.#client = client
     this.kind = kind
     this.#slots = new MapSlots(kind !== 'user')
-    this.#uploads = new ChunkAssembler(shared.valueMaxBytes)
+    this.#uploads = new ChunkAssembler(shared.valueMaxBytes, shared.admission.uploads)
   }
 
   handleBatch(batch: OperationBatch): void {
@@ -99,14 +106,15 @@ export class Pipe implements PipeHandler, WorkSource {
       return
     }
     if (reader.count === 0) return
-    const refusal = this.#shared.admission.admit(reader.count)
+    const refusal = this.#shared.admission.admit(reader.count, bytesOf(reader))
     if (refusal !== undefined) {
       this.#refuseAll(reader, refusal)
       return
     }
     this.#underWay += reader.count
+    this.#heldBytes += bytesOf(reader)
     this.#queue.push(reader)
-    if (!this.#paused && this.#underWay > this.#shared.pausedAbove) {
+    if (!this.#paused && (this.#underWay > this.#shared.pausedAbove || this.#heldBytes > pausedAboveBytes)) {
       this.#paused = true
       this.#client.pause()
     }
@@ -127,6 +135,7 @@ export class Pipe implements PipeHandler, WorkSource {
     this.#uploads.clear()
     const dropped = this.#underWay
     this.#underWay = 0
+    this.#releaseBytes(this.#heldBytes)
     if (dropped > 0) this.#shared.admission.release(dropped)
   }
 
@@ -154,6 +163,7 @@ export class Pipe implements PipeHandler, WorkSource {
     }
     this.#working = false
     this.#flush()
+    this.#readOn()
     this.#shared.gateway.flush()
     return more && !this.#blocked && !this.#closed
   }
@@ -175,8 +185,9 @@ export class Pipe implements PipeHandler, WorkSource {
     return this.#uploads.take(id)
   }
 
-  /** 0: none. */
-  discardUpload(id: number): void {
+  /** Of an operation that is answered without it. */
+  discardUpload(reader: OperationReader, index: number): void {
+    const id = reader.optionsAt(index)?.upload ?? 0
     if (id === 0) return
     try {
       this.#uploads.take(id)
@@ -231,6 +242,8 @@ export class Pipe implements PipeHandler, WorkSource {
     } else {
       this.#nextIndex = 0
       this.#queue.shift()
+      if (this.#parked.size === 0) this.#releaseBytes(bytesOf(reader))
+      else this.#parkedBytes += bytesOf(reader)
     }
     return true
   }
@@ -238,7 +251,7 @@ export class Pipe implements PipeHandler, WorkSource {
   #step(reader: OperationReader, index: number, wallTimeMs: number): void {
     const slot = this.#slots.find(reader.slotAt(index))
     if (slot === undefined || slot.denied !== undefined) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.error(reader.idAt(index), slot?.denied ?? undeclared(reader.slotAt(index)))
       return
     }
@@ -261,7 +274,7 @@ export class Pipe implements PipeHandler, WorkSource {
     const count = this.#shared.ownership.partitionCount
     const id = reader.idAt(index)
     if (count === 0 || reader.batch.tableVersion > this.#shared.ownership.wireTableVersion) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.notOwner(id)
       return -1
     }
@@ -287,12 +300,12 @@ export class Pipe implements PipeHandler, WorkSource {
     if (right === serving.here) return operations.execute(this, reader, index, slot, partition, wallTimeMs) === Step.answered
     const id = reader.idAt(index)
     if (right === serving.lost) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.error(id, partitionLost(partition))
     } else if (reader.batch.gateway && this.kind !== 'peer') {
       return gateway.forward(this, reader, index, slot, partition)
     } else {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
+      this.discardUpload(reader, index)
       this.#writer.notOwner(id)
     }
     return true
@@ -313,15 +326,30 @@ export class Pipe implements PipeHandler, WorkSource {
       }
     }
     this.#parked.delete(partition)
-    if (this.#parked.size === 0) this.#slots.forgetFailures()
+    if (this.#parked.size > 0) return
+    this.#slots.forgetFailures()
+    this.#releaseBytes(this.#parkedBytes)
+    this.#parkedBytes = 0
+  }
+
+  #releaseBytes(bytes: number): void {
+    this.#heldBytes -= bytes
+    this.#shared.admission.releaseBytes(bytes)
+  }
+
+  #readOn(): void {
+    if (!this.#paused || this.#closed) return
+    if (this.#underWay > this.#shared.pausedAbove / 2 || this.#heldBytes > pausedAboveBytes / 2) return
+    this.#paused = false
+    this.#client.resume()
   }
 
   #refuseAll(reader: OperationReader, refusal: NearstateError): void {
-    for (let index = 0; index < reader.count; index += 1) {
-      this.discardUpload(reader.optionsAt(index)?.upload ?? 0)
-    }
     const writer = new ResultWriter()
-    for (let index = 0; index < reader.count; index += 1) writer.error(reader.idAt(index), refusal)
+    for (let index = 0; index < reader.count; index += 1) {
+      this.discardUpload(reader, index)
+      writer.error(reader.idAt(index), refusal)
+    }
     this.#send(writer)
   }
 
@@ -331,10 +359,7 @@ export class Pipe implements PipeHandler, WorkSource {
     this.#underWay -= count
     this.#shared.admission.release(count)
     this.#send(this.#writer)
-    if (this.#paused && this.#underWay <= this.#shared.pausedAbove / 2) {
-      this.#paused = false
-      this.#client.resume()
-    }
+    if (!this.#working) this.#readOn()
   }
 
   #send(writer: ResultWriter): void {
@@ -343,6 +368,8 @@ export class Pipe implements PipeHandler, WorkSource {
     }
   }
 }
+
+const bytesOf = (reader: OperationReader): number => reader.keys.length + reader.values.length
 
 const partitionLost = (partition: number): NearstateError =>
   new NearstateError(

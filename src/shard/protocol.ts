@@ -4,7 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode } from '../base/errors.ts'
-import type { NodeId, ShardId } from '../base/ids.ts'
+import type { ShardId } from '../base/ids.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { KeyCodec } from '../keys/key-codec.ts'
 import type { ClusterView } from '../membership/cluster-state.ts'
@@ -24,7 +24,6 @@ export interface ShardLimits {
 
 /** workerData of a shard. */
 export interface ShardStart {
-  readonly node: NodeId
   readonly nodeName: string
   readonly index: number
   readonly id: ShardId
@@ -33,7 +32,6 @@ export interface ShardStart {
   readonly port: number
   readonly limits: ShardLimits
   readonly autoCreateMaps: boolean
-  readonly logLevel: string
   /** Call numbers of user code, shared with the control thread's watchdog; see shard/user-code. */
   readonly callCell: SharedArrayBuffer
 }
@@ -59,7 +57,8 @@ export type ShardRequest =
   | { readonly kind: 'systemSet'; readonly map: string; readonly key: string; readonly value: Uint8Array }
   | { readonly kind: 'systemDelete'; readonly map: string; readonly key: string }
   /** Evaluates a job file and answers its graph, without running it. */
-  | { readonly kind: 'describeJob'; readonly bundle: Bundle; readonly argsJson: string }
+  /** `job`: the name that it is to run under; empty: its file's. */
+  | { readonly kind: 'describeJob'; readonly job: string; readonly bundle: Bundle; readonly argsJson: string }
   | {
       readonly kind: 'startJob'
       readonly job: string

@@ -24,7 +24,7 @@ const { limits } = start
 const send = (message: FromShard): void => port.postMessage(message)
 const log = (level: 'info' | 'warn' | 'error', message: string): void => send({ type: 'log', level, message, fields: {} })
 
-const { userCode } = createUserCode({
+const userCode = createUserCode({
   callCell: start.callCell,
   sliceMaxMs: limits.sliceMaxMs,
   userCodeTimeLimitMs: limits.userCodeTimeLimitMs,

@@ -30,7 +30,17 @@ import { Ownership } from './ownership.ts'
 import { mapStats, Partitions } from './partitions.ts'
 import { PeerPipes } from './peer-pipes.ts'
 import type { PipeShared } from './pipe.ts'
-import type { Bundle, FromShard, ShardAnswers, ShardCommand, ShardRequest, ShardStart, ShardStatsReport, ToShard } from './protocol.ts'
+import type {
+  Bundle,
+  FromShard,
+  ShardAnswers,
+  ShardCommand,
+  ShardLimits,
+  ShardRequest,
+  ShardStart,
+  ShardStatsReport,
+  ToShard,
+} from './protocol.ts'
 import { SingleCalls } from './single-calls.ts'
 import { Turns, type WorkSource } from './turns.ts'
 import type { Slices } from './user-code/slice-task.ts'
@@ -44,7 +54,7 @@ export interface ShardNetwork {
 
 /** The stream engine on this shard; see jobs/job-host.ts. */
 export interface ShardJobs {
-  describe(bundle: Bundle, argsJson: string): Promise<ShardAnswers['describeJob']>
+  describe(job: string, bundle: Bundle, argsJson: string): Promise<ShardAnswers['describeJob']>
   start(request: Extract<ShardRequest, { kind: 'startJob' }>): Promise<ShardAnswers['startJob']>
   run(job: string, attempt: number): void
   stop(job: string, attempt: number): void | Promise<void>
@@ -60,8 +70,9 @@ export interface ShardJobsNeeds {
   readonly maps: LocalMaps
   readonly slices: Slices
   readonly userCode: UserCode
+  readonly clock: Clock
+  /** False: taken, and the link is above its high-water mark until onPeerDrain. */
   sendExchange(to: ShardId, bytes: Uint8Array): boolean
-  wallTimeMs(): number
   log(level: 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number>>): void
 }
 
@@ -83,6 +94,9 @@ const valueCodec: ValueCodec = { encode: encodeValue, decode: decodeValue }
 /** Decoded copies for jobs, per map and shard: a share of the store's memory within these bounds. */
 const copiesShare = 1 / 64
 const copiesMaxBytes = 64 * 1024 * 1024
+/** Operations and uploads that wait, over all clients: beside the memory for data. */
+const queuedMaxBytesOf = ({ valueMaxBytes, memoryMaxBytes }: ShardLimits): number =>
+  Math.max(256 * 1024 * 1024, 4 * valueMaxBytes, memoryMaxBytes / 8)
 
 export class Shard implements PeerListener {
   readonly #options: ShardOptions
@@ -111,7 +125,7 @@ export class Shard implements PeerListener {
       sendAsk: (id, ask) => options.send({ type: 'ensureMap', id, ask }),
       onDropped: handle => this.#partitions.dropMap(handle),
     })
-    this.#admission = new Admission(limits.queuedOperationsMax)
+    this.#admission = new Admission(limits.queuedOperationsMax, queuedMaxBytesOf(limits))
     this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later })
     this.#network = options.createNetwork(this, shard => this.#ownership.addressOf(shard))
     this.#gateway = new Gateway(this.#network.links, this.#ownership, limits.valueMaxBytes)
@@ -140,8 +154,8 @@ export class Shard implements PeerListener {
       }),
       slices: userCode.slices,
       userCode,
+      clock,
       sendExchange: (to, bytes) => this.#network.links.send(to, 'exchange', bytes),
-      wallTimeMs: () => clock.wallTimeMs(),
       log: (level, message, fields) => this.#log(level, message, fields),
     })
     this.#sweeper = {
@@ -235,7 +249,7 @@ export class Shard implements PeerListener {
       case 'systemDelete':
         return this.#systemCall(request)
       case 'describeJob':
-        return this.#jobs.describe(request.bundle, request.argsJson)
+        return this.#jobs.describe(request.job, request.bundle, request.argsJson)
       case 'startJob':
         return this.#jobs.start(request)
       case 'runJob':
@@ -290,8 +304,9 @@ export class Shard implements PeerListener {
     await Promise.race([this.#admission.stop(), this.#options.delay(graceMs)])
     await this.#jobs.close()
     this.#data.endPipes()
-    await this.#server?.stop(graceMs)
+    // Before the server, which waits for its streams to end: those of the peers are some of them.
     await this.#network.links.stop()
+    await this.#server?.stop(graceMs)
     this.#partitions.release()
     return null
   }

@@ -25,7 +25,7 @@ const shrinkAtLoad = 0.2
 /** Index into the cells of a table of this capacity at which a hash is at home. */
 export const homeOf = (hash: number, capacity: number): number => ((hash + 0x80000000) * capacity * 2 ** -32) << 1
 
-export class HashTable {
+class HashTable {
   readonly capacity: number
   cells: Int32Array
 

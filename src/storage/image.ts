@@ -14,19 +14,19 @@ import type { PartitionStore } from './partition-store.ts'
 import type { SessionRecord } from './session-table.ts'
 
 /** An entry as it stands, with the version that it has. */
-export interface RestoreEffect {
+interface RestoreEffect {
   readonly kind: 'restore'
   readonly put: PutEffect
   readonly version: number
 }
 
 /** A client's session with its results. */
-export interface RestoreSessionEffect {
+interface RestoreSessionEffect {
   readonly kind: 'restoreSession'
   readonly session: SessionRecord
 }
 
-export type ImageEffect = OpenMapEffect | RestoreEffect | PutRecordEffect | RestoreSessionEffect
+type ImageEffect = OpenMapEffect | RestoreEffect | PutRecordEffect | RestoreSessionEffect
 
 /** How far an image is: entries of maps by id and place, then records by space and key, then sessions by position. Plain data; valid on every replica. */
 export type ImageCursor =

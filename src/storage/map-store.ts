@@ -10,6 +10,7 @@
 import { assert } from '../base/assert.ts'
 import type { MapId } from '../base/ids.ts'
 import { seededRandom, type Random } from '../base/random.ts'
+import { keyMaxBytes } from '../keys/encode-key.ts'
 import type { ExpireEffect, PutEffect, RemoveEffect, RemoveReason } from './effect.ts'
 import {
   accessedFlag,
@@ -49,8 +50,6 @@ import { hashKey, hashOfPlace, placeOfHash } from './key-hash.ts'
 import type { MapLimits } from './map-limits.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 
-export type { EntryView } from './entry-view.ts'
-
 /** `expired`: the entry is past its time and still stored; the caller appends its removal (reason `expired`). */
 export type Lookup = 'found' | 'absent' | 'expired'
 
@@ -64,10 +63,8 @@ export interface ScanLimits {
   readonly maxBytes: number
 }
 
-/** Keys are at most this long. */
-export const keyMaxBytes = 65_535
 /** No value can be longer, whatever the configuration says. */
-export const valueHardMaxBytes = 64 * 1024 * 1024 - 1
+const valueHardMaxBytes = 64 * 1024 * 1024 - 1
 /** `scanPage` answers this after the last entry. */
 export const scanEnd = 2 ** 32
 

@@ -83,11 +83,6 @@ export class OrderedRecords {
     this.#budget = budget
   }
 
-  /** Bytes by which a put of such a record may grow the memory held. A writer who may be refused asks the budget with it. */
-  growthForPut(keyLength: number, valueLength: number): number {
-    return Math.max(bytesMax, 2 * (headerBytes + keyLength + valueLength)) + blockObjectBytes
-  }
-
   /** The spaces that hold records, ascending. */
   spaces(): number[] {
     return [...this.#spaces.keys()].sort((a, b) => a - b)

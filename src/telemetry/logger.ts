@@ -42,8 +42,6 @@ export function createLogger(options: LoggerOptions): Logger {
   }
 }
 
-export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} }
-
 const levelMarks: Readonly<Record<string, string>> = {
   debug: styleText('gray', 'debug'),
   info: styleText('cyan', 'info '),

@@ -21,7 +21,7 @@ export class LoopbackNetwork {
 
   /** Breaks every stream that is open now. */
   cutAll(): void {
-    for (const cut of [...this.#cut]) cut()
+    for (const cut of this.#cut) cut()
   }
 
   readonly #dial: Dial = (address, hello, events) => {

@@ -12,7 +12,7 @@
  * 5. Queues: a send above `highWaterBytes` unsent bytes is taken but answered false; the producer waits for `onPeerDrain`.
  */
 import type { MessagePort } from 'node:worker_threads'
-import { type NearstateError, NearstateError as Failure } from '../base/errors.ts'
+import { NearstateError } from '../base/errors.ts'
 import type { ShardId } from '../base/ids.ts'
 import { wireVersion as ownWireVersion } from '../wire/limits.ts'
 import { dialPeer } from './grpc/dial-peer.ts'
@@ -125,13 +125,13 @@ class StreamLinks implements ShardPeerLinks {
     const { self, listener } = this.#options
     const { from } = hello
     if (hello.wireVersion !== this.#wireVersion) {
-      throw new Failure(
+      throw new NearstateError(
         'UNSUPPORTED_VERSION',
         `Cannot link shard ${from}: it speaks wire version ${hello.wireVersion}, this one ${this.#wireVersion}`,
       )
     }
-    if (hello.to !== self) throw new Failure('NOT_FOUND', `Cannot link shard ${from}: it means shard ${hello.to}, here is ${self}`)
-    if (this.#stopped) throw new Failure('UNAVAILABLE', `Cannot link shard ${from}: shard ${self} is stopping`)
+    if (hello.to !== self) throw new NearstateError('NOT_FOUND', `Cannot link shard ${from}: it means shard ${hello.to}, here is ${self}`)
+    if (this.#stopped) throw new NearstateError('UNAVAILABLE', `Cannot link shard ${from}: shard ${self} is stopping`)
     const incoming: Incoming = { close }
     const before = this.#incoming.get(from)
     this.#incoming.set(from, incoming)

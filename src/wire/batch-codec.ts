@@ -5,7 +5,14 @@
 import { messageOf, NearstateError } from '../base/errors.ts'
 import { ByteReader } from './byte-reader.ts'
 import { ByteWriter } from './byte-writer.ts'
-import { Chunk, MapDeclaration, OperationBatch, OperationOptions, ResultBatch, ResultDetail } from './generated/nearstate/v1/data.ts'
+import {
+  Chunk,
+  MapDeclaration,
+  type OperationBatch,
+  OperationOptions,
+  type ResultBatch,
+  ResultDetail,
+} from './generated/nearstate/v1/data.ts'
 import { emptyBatch } from './operations.ts'
 import { emptyResults } from './results.ts'
 

@@ -1,6 +1,7 @@
 /**
  * Values above 256 KiB, cut into messages and put together again. Owns both directions of both ends; knows no streams.
- * A value that is declared larger than allowed is refused at its first chunk, keeps no bytes, and its operation gets the error.
+ * A value that is declared larger than allowed, or for which the shard has no room now, is refused at its first chunk, keeps no
+ * bytes, and its operation gets the error.
  */
 import { formatByteSize } from '../base/byte-size.ts'
 import { invalidArgument, NearstateError } from '../base/errors.ts'
@@ -23,13 +24,22 @@ interface Upload {
   readonly refusal: NearstateError | undefined
 }
 
+/** What the uploads of many streams have in common. */
+export interface UploadBudget {
+  /** undefined: taken. */
+  take(bytes: number): NearstateError | undefined
+  give(bytes: number): void
+}
+
 export class ChunkAssembler {
   readonly #valueMaxBytes: number
+  readonly #budget: UploadBudget | undefined
   readonly #uploads = new Map<number, Upload>()
   #heldBytes = 0
 
-  constructor(valueMaxBytes: number) {
+  constructor(valueMaxBytes: number, budget?: UploadBudget) {
     this.#valueMaxBytes = valueMaxBytes
+    this.#budget = budget
   }
 
   get heldBytes(): number {
@@ -55,6 +65,7 @@ export class ChunkAssembler {
     if (upload === undefined) throw invalidArgument(`Cannot find upload ${id}: none of its chunks came before its operation`)
     this.#uploads.delete(id)
     this.#heldBytes -= upload.bytes.length
+    this.#budget?.give(upload.bytes.length)
     if (upload.refusal !== undefined) throw upload.refusal
     if (upload.filled !== upload.bytes.length) {
       throw invalidArgument(`Cannot use upload ${id}: ${upload.filled} of ${upload.bytes.length} bytes came`)
@@ -64,6 +75,7 @@ export class ChunkAssembler {
 
   clear(): void {
     this.#uploads.clear()
+    this.#budget?.give(this.#heldBytes)
     this.#heldBytes = 0
   }
 
@@ -71,17 +83,17 @@ export class ChunkAssembler {
     if (this.#uploads.size >= uploadsMax) {
       throw new NearstateError('RESOURCE_EXHAUSTED', `Cannot begin upload ${id}: ${uploadsMax} are open on this stream, which is the limit`)
     }
-    const refusal =
-      totalBytes > this.#valueMaxBytes
-        ? invalidArgument(`Cannot take value: it is ${totalBytes} bytes, limit is ${this.#valueMaxBytes}`)
-        : undefined
-    const size = refusal === undefined ? totalBytes : 0
-    if (this.#heldBytes + size > Math.max(uploadsMaxBytes, this.#valueMaxBytes)) {
+    const tooLarge = totalBytes > this.#valueMaxBytes
+    if (!tooLarge && this.#heldBytes + totalBytes > Math.max(uploadsMaxBytes, this.#valueMaxBytes)) {
       throw new NearstateError(
         'RESOURCE_EXHAUSTED',
-        `Cannot begin upload ${id} of ${formatByteSize(size)}: ${formatByteSize(this.#heldBytes)} are held on this stream, limit is ${formatByteSize(uploadsMaxBytes)}`,
+        `Cannot begin upload ${id} of ${formatByteSize(totalBytes)}: ${formatByteSize(this.#heldBytes)} are held on this stream, limit is ${formatByteSize(uploadsMaxBytes)}`,
       )
     }
+    const refusal = tooLarge
+      ? invalidArgument(`Cannot take value: it is ${totalBytes} bytes, limit is ${this.#valueMaxBytes}`)
+      : this.#budget?.take(totalBytes)
+    const size = refusal === undefined ? totalBytes : 0
     const upload: Upload = { bytes: Buffer.allocUnsafeSlow(size), filled: 0, refusal }
     this.#heldBytes += size
     this.#uploads.set(id, upload)

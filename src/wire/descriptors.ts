@@ -1,5 +1,5 @@
 /** The generated file descriptors, found by file name or by the full name of a symbol. */
-import { BinaryReader } from '@bufbuild/protobuf/wire'
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 import { descriptorSetBase64 } from './generated/descriptor-set.ts'
 
 interface DescriptorFile {
@@ -80,7 +80,7 @@ function fieldsOf(bytes: Buffer): Map<number, Buffer[]> {
   const reader = new BinaryReader(bytes)
   while (reader.pos < reader.len) {
     const [number, wireType] = reader.tag()
-    if (wireType !== 2) {
+    if (wireType !== WireType.LengthDelimited) {
       reader.skip(wireType)
       continue
     }

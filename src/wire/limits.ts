@@ -12,3 +12,5 @@ export const messageMaxBytesDefault = 8 * 1024 * 1024
 /** Values on their way in chunks, per stream: their number, and the sum of their declared sizes. */
 export const uploadsMax = 16
 export const uploadsMaxBytes = 64 * 1024 * 1024
+/** Largest answer in chunks: a page of a scan or of results is at its target plus one value. */
+export const answerMaxBytesOf = (valueMaxBytes: number): number => 2 * valueMaxBytes + 8 * 1024 * 1024

@@ -6,7 +6,7 @@
  * keys and values of all operations lie one after the other and fill `keys` and `values` exactly.
  */
 import { invalidArgument } from '../base/errors.ts'
-import { OperationBatch, OperationKind, OperationOptions } from './generated/nearstate/v1/data.ts'
+import { type OperationBatch, OperationKind, type OperationOptions } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax } from './limits.ts'
 
 const kindMax = OperationKind.INVOKE_ALL
@@ -184,7 +184,7 @@ export const emptyBatch = (): OperationBatch => ({
 /** Collects operations into growing columns. `take` hands them over and begins anew. */
 export class OperationBuilder {
   #batch = emptyBatch()
-  #keys: Buffer = Buffer.allocUnsafeSlow(1024)
+  #keys: Buffer = noBytes
   #keysEnd = 0
   #values: Buffer = noBytes
   #valuesEnd = 0
@@ -249,8 +249,8 @@ export class OperationBuilder {
     if (this.#sameSlot && batch.mapSlots.length > 1) batch.mapSlots.length = 1
     if (this.#valuesEnd === 0) batch.valueLengths = []
     // The next batch is probably like this one.
-    this.#keys = this.#keysEnd === 0 ? this.#keys : Buffer.allocUnsafeSlow(Math.max(64, this.#keysEnd))
-    this.#values = this.#valuesEnd === 0 ? noBytes : Buffer.allocUnsafeSlow(Math.max(64, this.#valuesEnd))
+    this.#keys = this.#keysEnd === 0 ? this.#keys : freshBytes(this.#keysEnd)
+    this.#values = this.#valuesEnd === 0 ? noBytes : freshBytes(this.#valuesEnd)
     this.#keysEnd = 0
     this.#valuesEnd = 0
     this.#sameKind = true
@@ -260,20 +260,25 @@ export class OperationBuilder {
   }
 }
 
+/** Uninitialized. Short ones come from Node's pool: memory of their own would cost more than what they hold. */
+export const freshBytes = (length: number): Buffer => Buffer.allocUnsafe(Math.max(256, length))
+
 export function withRoom(buffer: Buffer, used: number, more: number): Buffer {
   if (used + more <= buffer.length) return buffer
-  const larger = Buffer.allocUnsafeSlow(Math.max(1024, used + more, 2 * buffer.length))
+  const larger = freshBytes(Math.max(used + more, 2 * buffer.length))
   if (used > 0) larger.set(buffer.subarray(0, used))
   return larger
 }
 
-/** Copies `source[start..end)` to `target` at `at`; returns where it ends. A loop beats a call for what is short. */
+const copyBytes = Buffer.prototype.copy
+
+/** Copies `source[start..end)` to `target` at `at`; returns where it ends. Allocates nothing; a loop beats the call for what is short. */
 export function copyInto(target: Uint8Array, at: number, source: Uint8Array, start: number, end: number): number {
   const length = end - start
-  if (length <= 40) {
+  if (length <= 32) {
     for (let i = 0; i < length; i += 1) target[at + i] = source[start + i] as number
   } else {
-    target.set(source.subarray(start, end), at)
+    copyBytes.call(source, target, at, start, end)
   }
   return at + length
 }

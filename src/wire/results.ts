@@ -5,9 +5,9 @@
  */
 import { invalidArgument, isErrorCode, NearstateError } from '../base/errors.ts'
 import { chunksOf } from './chunks.ts'
-import { ResultBatch, ResultDetail, ResultStatus } from './generated/nearstate/v1/data.ts'
+import { type ResultBatch, type ResultDetail, ResultStatus } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax, batchTargetBytes, chunkMaxBytes } from './limits.ts'
-import { boundsOf, copyInto, withRoom } from './operations.ts'
+import { boundsOf, copyInto, freshBytes, withRoom } from './operations.ts'
 
 const noBytes: Buffer = Buffer.alloc(0)
 const messageMaxCharacters = 16_384
@@ -150,7 +150,7 @@ export class ResultWriter {
     else if (this.#sameLength) batch.valueLengths.length = 1
     this.#closed.push(batch)
     this.#closedBytes += this.#valuesEnd
-    this.#values = this.#valuesEnd === 0 ? noBytes : Buffer.allocUnsafeSlow(Math.max(64, this.#valuesEnd))
+    this.#values = this.#valuesEnd === 0 ? noBytes : freshBytes(this.#valuesEnd)
     this.#valuesEnd = 0
     this.#sameStatus = true
     this.#sameLength = true

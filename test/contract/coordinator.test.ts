@@ -4,6 +4,8 @@ import { connectCoordinator } from '../../src/coordinator/connect-coordinator.ts
 import { EmbeddedCoordinator } from '../../src/coordinator/embedded.ts'
 import { serveCoordinator } from '../../src/coordinator/served.ts'
 import type { Coordinator } from '../../src/membership/coordinator-port.ts'
+import { createGrpcClient } from '../../src/transport/grpc/client.ts'
+import { CoordinatorDefinition } from '../../src/wire/generated/nearstate/v1/coordinator.ts'
 import { bytes, coordinatorContract, WatchLog } from './coordinator-contract.ts'
 
 const host = '127.0.0.1'
@@ -158,6 +160,28 @@ describe('the served coordinator over a broken connection', () => {
     await expect(client.compareAndSet('', 0, bytes('1'))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     await expect(client.compareAndSet('x'.repeat(600), 0, bytes('1'))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     await expect(client.openSession('s', bytes('1'), 5)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  it('ends the watch of a reader that has stopped reading', async () => {
+    const store = new EmbeddedCoordinator()
+    const server = await start(store)
+    const grpc = createGrpcClient(CoordinatorDefinition, `${host}:${server.port}`)
+    const events = grpc.watch({ prefix: '' })[Symbol.asyncIterator]()
+    await expect(events.next()).resolves.toMatchObject({ value: { caughtUp: true } })
+    const value = new Uint8Array(1024)
+    for (let version = 0, written = 0; written < 16_000; written += 1) {
+      const { version: next } = await store.compareAndSet('a', version, value)
+      version = next
+      if (written % 500 === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+    let read = 0
+    const readOn = async (): Promise<void> => {
+      for (let event = await events.next(); event.done !== true; event = await events.next()) read += 1
+    }
+    await expect(readOn()).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' })
+    expect(read).toBeLessThan(16_000)
+    grpc.close()
+    await store.close()
   })
 
   it('refuses more than it can hold', async () => {

@@ -30,6 +30,6 @@ sourceContract('generator', () => ({
 }))
 sourceContract('paced generator', () => ({
   connector: generator,
-  options: { count: 50, ratePerSecond: 1000 },
+  options: { count: 50, ratePerSecond: 1000, splits: 1 },
   records: Array.from({ length: 50 }, (_, n) => n),
 }))

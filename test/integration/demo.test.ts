@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { orderLine } from '../../examples/retail-360/generate-orders.ts'
 import { allMonths, hasOnlineRetail, monthFiles, onlineRetail, retailFigures } from '../oracle/retail.ts'
 
 const main = resolve(import.meta.dirname, '../../src/cli/main.ts')
@@ -77,13 +78,25 @@ describe('nearstate demo', { timeout: 120_000 }, () => {
     })
   })
 
-  it('generates orders without data, the same for one seed, and tells people about it', async () => {
-    const { code, stdout, stderr } = await demo('--nodes', '1', '--lines', '5000', '--rate', '100000')
+  it('generates orders without data, the same for one seed', async () => {
+    const lines = Array.from({ length: 3000 }, (_, n) => orderLine(7, n))
+    const known = lines.filter(line => line.customerId !== undefined)
+    expect(await demoJson('--nodes', '1', '--lines', '3000', '--rate', '100000', '--seed', '7')).toMatchObject({
+      lines: 3000,
+      unknownCustomer: 3000 - known.length,
+      customers: new Set(known.map(line => line.customerId)).size,
+      revenueMills: known.reduce((sum, line) => sum + line.revenueMills, 0),
+      deadLetters: 0,
+    })
+  })
+
+  it('ends with a summary for people, without control characters where there is no terminal', async () => {
+    const { code, stdout, stderr } = await demo('--nodes', '1', '--lines', '2000', '--rate', '100000')
     expect(stderr).toBe('')
     expect(code).toBe(0)
     expect(stdout).toContain('What the grid knows now')
-    expect(stdout).toMatch(/order lines +5,000 in/)
-    expect(stdout).not.toContain('\r')
+    expect(stdout).toMatch(/order lines +2,000 in/)
+    expect(stdout).not.toMatch(/[\r\u001b]/)
   })
 
   it.each([

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { connect } from '../../src/client/connect.ts'
 import type { Grid } from '../../src/client/grid.ts'
@@ -5,6 +8,11 @@ import { type DevProcess, isAlive, runCommand, startDev } from './command-line.t
 
 // Real processes on a machine that may be busy: quick, but with patience.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 })
+
+const markFunctions = `
+import { defineFunctions, entryFunction } from 'nearstate/functions'
+export default defineFunctions({ mark: entryFunction()(entry => { entry.set({ key: entry.key }); return entry.key }) })
+`
 
 const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`)
 
@@ -59,6 +67,12 @@ describe('nearstate dev', () => {
   })
 
   it('loses what a killed node held and nothing else, replaces the node, and serves all again after a recovery', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nearstate-'))
+    const functions = join(folder, 'marks.ts')
+    writeFileSync(functions, markFunctions)
+    await grid.functions.deploy(functions)
+    rmSync(folder, { recursive: true })
+
     const victim = dev.nodes[1]
     process.kill(victim?.pid ?? 0, 'SIGKILL')
     expect(await dev.next('nodeExited')).toMatchObject({ node: 'node-2', pid: victim?.pid, signal: 'SIGKILL', willReplace: true })
@@ -81,6 +95,8 @@ describe('nearstate dev', () => {
     expect(JSON.parse(recovery.stdout)).toEqual({ recovered: 80 })
     const values = await Promise.all(keys.map(key => people.get(key)))
     expect(values.filter(value => value === undefined)).toHaveLength(refused.length)
+    // The replacement has the functions too, though it joined after they were deployed and parts of their bundle were lost.
+    await expect.poll(() => Promise.all(keys.map(key => people.invoke(key, 'mark'))).catch(String), { timeout: 20_000 }).toEqual(keys)
   })
 })
 

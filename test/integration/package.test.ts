@@ -113,6 +113,17 @@ describe('the packed and installed package', () => {
     },
   )
 
+  it('brings its demo', { timeout: 60_000 }, async () => {
+    const { stdout } = await run(
+      process.execPath,
+      ['node_modules/nearstate/dist/cli/main.js', 'demo', '--json', '--nodes', '1', '--lines', '2000', '--rate', '20000'],
+      {
+        cwd: folder,
+      },
+    )
+    expect(JSON.parse(stdout)).toMatchObject({ lines: 2000, nodes: 1, console: null })
+  })
+
   it('gives types to a strict TypeScript project', { timeout: 60_000 }, async () => {
     const types = `
 import { connect, defineKey, NearstateError } from 'nearstate'

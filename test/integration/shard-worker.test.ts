@@ -27,7 +27,6 @@ class ShardProcess {
 
   constructor(index: number) {
     this.start = {
-      node: 'node-0' as NodeId,
       nodeName: 'node-0',
       index,
       id: `shard-${index}` as ShardId,
@@ -42,7 +41,6 @@ class ShardProcess {
         userCodeTimeLimitMs: 250,
       },
       autoCreateMaps: true,
-      logLevel: 'info',
       callCell: createCallCell(),
     }
     this.worker = new Worker(new URL('../../src/shard/shard-worker.ts', import.meta.url), { workerData: this.start })

@@ -1,4 +1,5 @@
 /** Source kind `files`: CSV and JSON lines, plain or gzip, one split per file. The paths are those of the machine that runs the task. */
+import { stat } from 'node:fs/promises'
 import { invalidArgument } from '../../base/errors.ts'
 import type { Split } from '../../streaming/assignment.ts'
 import type { SourceConnector, SourceOptions, SplitListener, SplitReader } from '../../streaming/source.ts'
@@ -15,7 +16,7 @@ export class FilesConnector implements SourceConnector {
 
   async listSplits(options: SourceOptions): Promise<readonly Split[]> {
     const { paths, format } = read(options)
-    return (await listFiles(paths, format)).map(path => ({ id: path, descriptor: { path } }))
+    return Promise.all((await listFiles(paths, format)).map(async path => ({ id: path, descriptor: { path, bytes: await sizeOf(path) } })))
   }
 
   open(options: SourceOptions, split: Split, listener: SplitListener): SplitReader {
@@ -25,6 +26,13 @@ export class FilesConnector implements SourceConnector {
     return new FileReader(path, parser, listener)
   }
 }
+
+/** By which the files are spread over the shards; 0: one that cannot be looked at, as reading it will say. */
+const sizeOf = (path: string): Promise<number> =>
+  stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  )
 
 function read(options: SourceOptions): { readonly paths: readonly string[]; readonly format: Format } {
   const { path, format, ...others } = options

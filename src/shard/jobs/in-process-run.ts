@@ -5,7 +5,7 @@
  * With `random`, what happens next (a unit of some shard, a frame arriving, a link draining, a unit cut off) is drawn from it,
  * so one seed is one interleaving.
  */
-import { NearstateError } from '../../base/errors.ts'
+import { messageOf, NearstateError } from '../../base/errors.ts'
 import type { ShardId } from '../../base/ids.ts'
 import { type Random, randomInteger } from '../../base/random.ts'
 import { encodeKey } from '../../keys/encode-key.ts'
@@ -15,7 +15,8 @@ import type { Assignment, StageProgress } from '../../streaming/assignment.ts'
 import type { ExchangeLimits } from '../../streaming/exchange/edge.ts'
 import { readFrame } from '../../streaming/exchange/frame.ts'
 import { mapsOf } from '../../streaming/execution/plan.ts'
-import { ShardTask, type TaskProfile } from '../../streaming/execution/shard-task.ts'
+import { mergeStages, type TaskProfile } from '../../streaming/execution/progress.ts'
+import { ShardTask } from '../../streaming/execution/shard-task.ts'
 import { assignmentOf } from '../../streaming/graph/assignment-of.ts'
 import { type BuiltJob, buildJob, type Job } from '../../streaming/graph/job.ts'
 import type { LocalMap } from '../../streaming/ports.ts'
@@ -34,7 +35,7 @@ export interface InProcessOptions {
   readonly maps?: MemoryMaps
   readonly limits?: Partial<ExchangeLimits>
   readonly random?: Random
-  /** Chance that a unit is run and then treated as cut off. Needs `random` and a job that goes on after errors. */
+  /** Chance that a unit of several rows is run and then treated as cut off. Needs `random` and a job that goes on after errors. */
   readonly cutOffChance?: number
   readonly profile?: TaskProfile
 }
@@ -64,7 +65,7 @@ export class MemoryMaps {
     }
     return {
       get: (partition, key) => entries.get(idOf(partition, key))?.value,
-      set: (partition, key, value) => void entries.set(idOf(partition, key), { key, value }),
+      setEncoded: (partition, key, value) => void entries.set(idOf(partition, key), { key, value: decodeValue(value) }),
     }
   }
 
@@ -197,7 +198,9 @@ class InProcessRun {
   #unit(task: ShardTask): boolean {
     const { random, cutOffChance = 0 } = this.#options
     const prepared = task.prepare(this.#nowMs, 1_700_000_000_000)
-    if (prepared) this.#execute(task, random !== undefined && random.next() < cutOffChance)
+    // A shell may flush between choosing a unit and running it.
+    if (random !== undefined && random.next() < 0.5) task.flush(this.#nowMs, !prepared)
+    if (prepared) this.#execute(task, random !== undefined && task.unitRows > 1 && random.next() < cutOffChance)
     task.flush(this.#nowMs, !prepared || (random !== undefined && random.next() < 0.2))
     return prepared
   }
@@ -209,7 +212,7 @@ class InProcessRun {
       task.failed(thrown)
       return
     }
-    if (cutOff) task.stopped('cut off')
+    if (cutOff) task.stopped('cut off', false)
     else task.finish(this.#options.random === undefined ? 0.5 : this.#options.random.next())
   }
 
@@ -231,8 +234,7 @@ class InProcessRun {
       for (const task of this.#tasks) task.close()
       const { stage, place, thrown } = state.failure
       const at = place === undefined ? '' : ` at ${place.origin}, line ${place.line}`
-      const text = thrown instanceof Error ? thrown.message : String(thrown)
-      throw new NearstateError('FUNCTION_FAILED', `Stage "${stage ?? ''}" failed${at}: ${text}`, { cause: thrown })
+      throw new NearstateError('FUNCTION_FAILED', `Stage "${stage ?? ''}" failed${at}: ${messageOf(thrown)}`, { cause: thrown })
     }
   }
 
@@ -246,23 +248,6 @@ class InProcessRun {
   }
 
   #stages(): ReadonlyMap<string, StageProgress> {
-    const sums = new Map<string, StageProgress>()
-    for (const task of this.#tasks) {
-      for (const stage of task.stages()) {
-        const sum = sums.get(stage.name)
-        sums.set(stage.name, sum === undefined ? stage : addProgress(sum, stage))
-      }
-    }
-    return sums
+    return new Map(mergeStages(this.#tasks.map(task => task.stages())).map(stage => [stage.name, stage]))
   }
 }
-
-const addProgress = (a: StageProgress, b: StageProgress): StageProgress => ({
-  ...a,
-  tasks: a.tasks + b.tasks,
-  rowsIn: a.rowsIn + b.rowsIn,
-  rowsOut: a.rowsOut + b.rowsOut,
-  deadLetters: a.deadLetters + b.deadLetters,
-  late: a.late + b.late,
-  stateBytes: a.stateBytes + b.stateBytes,
-})

@@ -6,6 +6,7 @@
  * 1. At most one unit is scheduled. Between units the shard's other work has its turn whenever the slice is over.
  * 2. A wake while it is not idle is remembered, never lost.
  */
+import type { Clock } from '../../base/clock.ts'
 import { NearstateError } from '../../base/errors.ts'
 import type { Assignment, ShardProgress } from '../../streaming/assignment.ts'
 import type { Frame } from '../../streaming/exchange/frame.ts'
@@ -13,17 +14,12 @@ import type { ShardTask, TaskFailure } from '../../streaming/execution/shard-tas
 import type { FailureDescription } from '../user-code/user-code.ts'
 import type { Slices, SliceTask } from '../user-code/slice-task.ts'
 
-export interface AttemptClock {
-  readonly nowMs: () => number
-  readonly wallTimeMs: () => number
-}
-
 export interface JobAttemptOptions {
   readonly job: string
   readonly attempt: number
   readonly assignment: Assignment
   readonly slices: Slices
-  readonly clock: AttemptClock
+  readonly clock: Clock
   readonly describe: (thrown: unknown) => FailureDescription
   /** It has completed or failed. */
   readonly ended: (attempt: JobAttempt) => void
@@ -54,7 +50,11 @@ export class JobAttempt implements SliceTask {
   }
 
   get label(): string {
-    return `${this.job}/${this.#task.headStage}`
+    return `${this.job}/${this.#task.stageAtWork}`
+  }
+
+  get stopCounts(): boolean {
+    return this.#task.unitRows <= 1
   }
 
   start(): void {
@@ -106,8 +106,8 @@ export class JobAttempt implements SliceTask {
     this.#pump()
   }
 
-  stopped(message: string): void {
-    this.#task.stopped(message)
+  stopped(message: string, quarantined: boolean): void {
+    this.#task.stopped(message, quarantined)
     this.#pump()
   }
 

@@ -10,42 +10,27 @@
  */
 import { invalidArgument, messageOf, NearstateError } from '../../base/errors.ts'
 import type { ShardId } from '../../base/ids.ts'
-import type { Assignment, ShardProgress } from '../../streaming/assignment.ts'
+import type { ShardProgress } from '../../streaming/assignment.ts'
 import { readFrame, type RowCodec } from '../../streaming/exchange/frame.ts'
 import { mapsOf } from '../../streaming/execution/plan.ts'
 import { ShardTask } from '../../streaming/execution/shard-task.ts'
 import { type BuiltJob, buildJob, isJob } from '../../streaming/graph/job.ts'
 import { graphHash } from '../../streaming/graph/job-graph.ts'
-import type { LocalMap, LocalMaps } from '../../streaming/ports.ts'
+import type { LocalMap } from '../../streaming/ports.ts'
 import type { SourceConnector } from '../../streaming/source.ts'
 import { decodeValue, encodeValue } from '../../wire/value-codec.ts'
-import type { Bundle } from '../protocol.ts'
+import type { Bundle, ShardRequest } from '../protocol.ts'
+import type { ShardJobsNeeds } from '../shard.ts'
 import type { UserCode } from '../user-code/user-code.ts'
-import type { Slices } from '../user-code/slice-task.ts'
 import { JobAttempt } from './job-attempt.ts'
 import { callUserCode } from './user-call.ts'
 
-export interface JobHostOptions {
-  readonly self: ShardId
-  readonly maps: LocalMaps
-  readonly slices: Slices
+export interface JobHostOptions extends Omit<ShardJobsNeeds, 'userCode'> {
   readonly userCode: Pick<UserCode, 'evaluateModule' | 'describeFailure' | 'clearQuarantine'>
   readonly connectorOf: (kind: string) => SourceConnector
-  /** False: taken, and the link is above its high-water mark until onPeerDrain. */
-  readonly sendExchange: (to: ShardId, bytes: Uint8Array) => boolean
-  /** Monotonic; default the process's own. */
-  readonly nowMs?: () => number
-  readonly wallTimeMs: () => number
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number>>) => void
 }
 
-export interface StartJob {
-  readonly job: string
-  readonly attempt: number
-  readonly bundle: Bundle
-  readonly argsJson: string
-  readonly assignment: Assignment
-}
+export type StartJob = Omit<Extract<ShardRequest, { kind: 'startJob' }>, 'kind'>
 
 /** Started, and perhaps still standing up. */
 interface Started {
@@ -65,9 +50,9 @@ export class JobHost {
     this.#options = options
   }
 
-  /** Evaluates a job file and builds its graph; INVALID_ARGUMENT or FUNCTION_FAILED say what is wrong with it. */
-  async describe(bundle: Bundle, argsJson: string): Promise<{ name: string; graphJson: string; graphHash: string }> {
-    const { graph, graphJson } = await this.#build(bundle, argsJson)
+  /** Evaluates a job file and builds its graph under this name, or its own if that is empty; INVALID_ARGUMENT or FUNCTION_FAILED say what is wrong with it. */
+  async describe(name: string, bundle: Bundle, argsJson: string): Promise<{ name: string; graphJson: string; graphHash: string }> {
+    const { graph, graphJson } = await this.#build(name, bundle, argsJson)
     return { name: graph.name, graphJson, graphHash: graphHash(graphJson) }
   }
 
@@ -134,11 +119,11 @@ export class JobHost {
   }
 
   close(): void {
-    for (const [job, { attempt }] of [...this.#jobs]) this.stop(job, attempt)
+    for (const [job, { attempt }] of this.#jobs) this.stop(job, attempt)
   }
 
   #forPeer(peer: ShardId, act: (attempt: JobAttempt, shard: number) => void): void {
-    for (const { running } of [...this.#jobs.values()]) {
+    for (const { running } of this.#jobs.values()) {
       const shard = running?.assignment.shards.indexOf(peer) ?? -1
       if (running !== undefined && shard >= 0) act(running, shard)
     }
@@ -152,10 +137,10 @@ export class JobHost {
 
   async #standUp(request: StartJob, mine: () => Started): Promise<{ readonly graphHash: string }> {
     const { job, attempt, assignment, bundle } = request
-    const { self, slices, userCode } = this.#options
+    const { self, slices, userCode, clock } = this.#options
     const index = assignment.shards.indexOf(self)
     if (index < 0) throw invalidArgument(`Cannot start job "${job}": this shard takes no part in the attempt`)
-    const built = await this.#build(bundle, request.argsJson)
+    const built = await this.#build(job, bundle, request.argsJson)
     for (const { name } of built.nodes) userCode.clearQuarantine(`${job}/${name}`)
     const maps = await this.#openMaps(built)
     const started = mine()
@@ -166,7 +151,7 @@ export class JobHost {
         attempt,
         assignment,
         slices,
-        clock: { nowMs: this.#options.nowMs ?? (() => performance.now()), wallTimeMs: this.#options.wallTimeMs },
+        clock,
         describe: thrown => userCode.describeFailure(thrown, bundle),
         ended: done => this.#logEnd(done),
       },
@@ -201,14 +186,15 @@ export class JobHost {
     return new Map(await Promise.all(opened))
   }
 
-  async #build(bundle: Bundle, argsJson: string): Promise<BuiltJob> {
+  async #build(given: string, bundle: Bundle, argsJson: string): Promise<BuiltJob> {
     const { userCode, slices } = this.#options
     const exported = await userCode.evaluateModule(bundle)
     const job = exported['default']
     if (!isJob(job)) throw invalidArgument('Cannot use job file: its default export is no job; export default defineJob(...)')
+    const name = given === '' ? job.name : given
     const args = parseArguments(argsJson)
     const describe = (thrown: unknown): ReturnType<UserCode['describeFailure']> => userCode.describeFailure(thrown, bundle)
-    return callUserCode(slices, `${job.name}/build`, `Cannot build job "${job.name}"`, () => buildJob(job, args), describe)
+    return callUserCode(slices, `${name}/build`, `Cannot build job "${name}"`, () => buildJob(job, args, name), describe)
   }
 
   #logEnd(attempt: JobAttempt): void {

@@ -17,7 +17,7 @@ export interface UserCodeOptions {
   readonly callCell: SharedArrayBuffer
   readonly sliceMaxMs: number
   readonly userCodeTimeLimitMs: number
-  /** What bundles may import of Nearstate: `providedModules(...)`. */
+  /** What bundles may import of Nearstate: `providedModules`. */
   readonly provided: ProvidedModules
   readonly nowMs: () => number
   /**
@@ -27,13 +27,8 @@ export interface UserCodeOptions {
   readonly log: UserLog
 }
 
-export interface RunningUserCode {
-  readonly userCode: UserCode
-  /** After it nothing is left alive; tasks still scheduled never run. */
-  close(): void
-}
-
-export function createUserCode(options: UserCodeOptions): RunningUserCode {
+/** Lives as long as its thread. */
+export function createUserCode(options: UserCodeOptions): UserCode {
   const { port1: inside, port2: outside } = new MessageChannel()
   const quarantine = new Quarantine()
   const runner = new SliceRunner({
@@ -62,20 +57,12 @@ export function createUserCode(options: UserCodeOptions): RunningUserCode {
   // The port keeps the worker alive only while tasks wait.
   inside.unref()
 
-  const onRejection = (reason: unknown): void => {
+  process.on('unhandledRejection', (reason: unknown) => {
     const snapshot = snapshotOf(reason)
     if (!isUserRejection(snapshot, runner)) throw reason
     options.log('warn', `User code left a rejected promise behind: ${snapshot.message}`)
-  }
-  process.on('unhandledRejection', onRejection)
-
-  return {
-    userCode: new UserCode(runner, quarantine, { modules: options.provided, console: createUserConsole(options.log, options.nowMs) }),
-    close() {
-      process.off('unhandledRejection', onRejection)
-      inside.close()
-    },
-  }
+  })
+  return new UserCode(runner, quarantine, { modules: options.provided, console: createUserConsole(options.log, options.nowMs) })
 }
 
 /** By its stack; what has none is the user's if user code ran in this very turn of the event loop. */

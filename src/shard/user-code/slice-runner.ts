@@ -99,6 +99,7 @@ export class SliceRunner implements Slices {
     if (quarantine.holds(task.label)) {
       task.stopped(
         `${task.label} is quarantined on this shard: it was stopped three times for running too long. Deploy it again to lift this`,
+        true,
       )
       return
     }
@@ -133,9 +134,11 @@ export class SliceRunner implements Slices {
   #stopped(task: SliceTask): void {
     const { quarantine, timeLimitMs } = this.#options
     this.stopCount += 1
-    quarantine.recordStop(task.label)
-    const outcome = quarantine.holds(task.label) ? ' It is now quarantined: deploy it again to lift this' : ''
-    task.stopped(`${task.label} was stopped: it ran for longer than userCodeTimeLimit, ${timeLimitMs} ms.${outcome}`)
+    const { label } = task
+    if (task.stopCounts !== false) quarantine.recordStop(label)
+    const quarantined = quarantine.holds(label)
+    const outcome = quarantined ? ' It is now quarantined, for this was the third time: deploy it again to lift this' : ''
+    task.stopped(`${label} was stopped: it ran for longer than userCodeTimeLimit, ${timeLimitMs} ms.${outcome}`, quarantined)
   }
 
   #awaitTermination(call: number): never {

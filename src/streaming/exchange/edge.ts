@@ -112,8 +112,10 @@ class Outbox {
 
   #drop(count: number): void {
     this.#head += count
-    if (this.#head < this.waiting.size) return
-    this.waiting.clear()
+    if (this.#head < this.waiting.size && this.#head < this.#limits.waitingRowsMax) return
+    this.waiting.dropFirst(this.#head)
+    // Frames may leave between the beginning of a unit and its end: what a rollback goes back to moves along.
+    this.#mark -= this.#head
     this.#head = 0
   }
 

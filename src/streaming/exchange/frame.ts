@@ -3,12 +3,13 @@
  *
  *   0 kind u8 | 1 flags u8 (bit 0: idle) | 2 edge u16 | 4 attempt u32 | 8 sequence u32 | 12 count u32 | 16 watermark f64
  *   24 length of the job's name u16 | 26 name, UTF-8 | then, for rows only:
- *   times f64 * count | origins f64 * count | partitions i32 * count | rest: encoded [keys, rows]
+ *   times f64 * count | origins f64 * count | partitions i32 * count | rest: encoded [keys, packed rows]
  *
  * Little-endian. `rows`: count rows, and the sender's watermark behind them. `mark`: the watermark alone. `credit`: the sender of
  * this frame takes `count` more frames of rows on that edge.
  */
 import { Batch } from '../operators/batch.ts'
+import { type PackedRows, packRows, unpackRows } from './row-packing.ts'
 
 export type FrameKind = 'rows' | 'mark' | 'credit'
 const kinds: readonly FrameKind[] = ['rows', 'mark', 'credit']
@@ -54,7 +55,7 @@ export class FrameWriter {
   /** The rows [from, to) of a batch. Throws when a row cannot be encoded. */
   rows(edge: number, sequence: number, batch: Batch, from: number, to: number, watermark: number, idle: boolean): Uint8Array {
     const count = to - from
-    const payload = this.#codec.encode([batch.keys.slice(from, to), batch.rows.slice(from, to)])
+    const payload = this.#codec.encode([batch.keys.slice(from, to), packRows(batch.rows.slice(from, to))])
     const columnsAt = headBytes + this.#job.length
     const bytes = new Uint8Array(columnsAt + count * rowBytes + payload.length)
     this.#head(bytes, 'rows', edge, sequence, count, watermark, idle)
@@ -104,9 +105,9 @@ export function readFrame(bytes: Uint8Array): Frame | undefined {
 /** The rows of a frame. Throws when the payload is none. */
 export function readRows(frame: Frame, codec: RowCodec): Batch {
   const { count, body } = frame
-  const payload = codec.decode(body.subarray(count * rowBytes)) as readonly [unknown[], unknown[]]
-  const [keys, rows] = payload
-  if (keys?.length !== count || rows?.length !== count) throw new Error('the payload does not hold as many rows as the frame says')
+  const payload = codec.decode(body.subarray(count * rowBytes)) as readonly [unknown[], PackedRows]
+  const [keys, packed] = payload
+  if (keys?.length !== count) throw new Error('the payload does not hold as many keys as the frame says')
   const batch = new Batch(0)
   // Copied into a buffer of their own, where they are aligned. (`slice` would not do: of a Buffer it is a view.)
   const columns = new Uint8Array(body.subarray(0, count * rowBytes)).buffer
@@ -115,7 +116,7 @@ export function readRows(frame: Frame, codec: RowCodec): Batch {
   batch.origins = new Float64Array(columns, count * 8, count)
   batch.partitions = new Int32Array(columns, count * 16, count)
   batch.keys = keys
-  batch.rows = rows
+  batch.rows = unpackRows(packed, count)
   return batch
 }
 

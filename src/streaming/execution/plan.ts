@@ -7,6 +7,7 @@ import { invalidArgument } from '../../base/errors.ts'
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Assignment } from '../assignment.ts'
 import { Edge, type ExchangeLimits } from '../exchange/edge.ts'
+import type { RowCodec } from '../exchange/frame.ts'
 import { Router } from '../exchange/router.ts'
 import type { MapDescription } from '../graph/job-graph.ts'
 import type { BuiltJob } from '../graph/job.ts'
@@ -52,6 +53,7 @@ export function planOf(
   assignment: Assignment,
   self: number,
   maps: ReadonlyMap<string, LocalMap>,
+  codec: RowCodec,
   limits: ExchangeLimits,
 ): Plan {
   const { graph, nodes } = built
@@ -66,7 +68,7 @@ export function planOf(
     edges.push(edge)
     return edge
   }
-  const router = (codec: KeyCodec): Router => new Router(codec, self, assignment.owners)
+  const router = (keys: KeyCodec): Router => new Router(keys, self, assignment.owners)
   const mapNamed = (name: string): LocalMap => {
     const map = maps.get(name)
     assert(map !== undefined, `map "${name}" was not opened`)
@@ -77,17 +79,26 @@ export function planOf(
     switch (spec.kind) {
       case 'keyBy':
       case 'rekey':
-        return new KeyByOperator(index, unit, spec.fn, router(spec.codec), addEdge(index))
+        return new KeyByOperator(index, unit, spec.fn, codec, router(spec.codec), addEdge(index))
       case 'deadLetters': {
         const names = nodes.map(({ name }) => name)
-        const letters = new DeadLettersOperator(index, unit, mapNamed(spec.map.map), router('string'), addEdge(index), origins, names)
+        const letters = new DeadLettersOperator(
+          index,
+          unit,
+          mapNamed(spec.map.map),
+          codec,
+          router('string'),
+          addEdge(index),
+          origins,
+          names,
+        )
         unit.deadLetters = letters
         return letters
       }
       case 'enrich':
         return new EnrichOperator(index, unit, mapNamed(spec.map.map), spec.join)
       case 'sink':
-        return new SinkOperator(index, unit, mapNamed(spec.map.map), spec.value, spec.rest)
+        return new SinkOperator(index, unit, mapNamed(spec.map.map), codec, spec.value, spec.rest)
       default:
         return simpleOperator(node, spec, unit)
     }

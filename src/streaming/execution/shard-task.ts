@@ -4,44 +4,26 @@
  *
  *   prepare -> execute (user code, may be cut off) -> finish | failed | stopped -> flush -> prepare ...
  *
- * Owns: the order of work, watermarks through the graph, what happens to a unit that did not return.
+ * Owns: the attempt's state on this shard, and what happens to a unit that did not return.
  * Does not: open maps, read files, send bytes, describe errors of user code.
  *
- * 1. One unit at a time. What is due (windows, timers) goes before new rows, so no row overtakes a watermark that came before it.
- * 2. A head (a source, an edge, a stage with due work) is not run while an edge that its rows can reach is full: back-pressure
- *    from the slowest sink to the sources. Edges point one way, so what is furthest down can always run.
- * 3. Core state changes in prepare, finish, failed and stopped only; `execute` leaves everything aside or journalled.
- * 4. It is completed when every stage's watermark is infinite and everything is sent.
+ * 1. One unit at a time, in the order of agenda.ts.
+ * 2. Core state changes in prepare, finish, failed and stopped only; `execute` leaves everything aside or journalled.
+ * 3. It is completed when every stage's watermark is infinite and everything is sent.
  */
-import { messageOf, NearstateError } from '../../base/errors.ts'
+import { NearstateError } from '../../base/errors.ts'
 import type { Assignment, Split, StageProgress } from '../assignment.ts'
-import { defaultExchangeLimits, type Edge, type ExchangeLimits, type SendFrame } from '../exchange/edge.ts'
+import { defaultExchangeLimits, type ExchangeLimits, type SendFrame } from '../exchange/edge.ts'
 import { type Frame, FrameWriter, type RowCodec } from '../exchange/frame.ts'
 import type { BuiltJob } from '../graph/job.ts'
 import type { StageNode } from '../graph/stage-spec.ts'
-import { Batch } from '../operators/batch.ts'
-import { DeadLettersOperator } from '../operators/dead-letters.ts'
-import { KeyByOperator } from '../operators/key-by.ts'
-import { type Due, hasDue, type Operator } from '../operators/operator.ts'
-import { originOf } from '../operators/origin.ts'
-import { SourceOperator } from '../operators/source.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
 import type { LocalMap } from '../ports.ts'
 import type { SourceBatch, SplitReader } from '../source.ts'
-import { type Mark, noWatermark, WatermarkMerge } from '../time/watermarks.ts'
+import { Agenda } from './agenda.ts'
 import { type Plan, planOf } from './plan.ts'
-import { stageProgress } from './progress.ts'
-import { type Reading, SplitQueue } from './split-queue.ts'
-import { UnitSize } from './unit-size.ts'
-
-/** Where the time goes, in milliseconds; for benchmarks. */
-export interface TaskProfile {
-  nowMs(): number
-  parsingMs: number
-  operatorsMs: number
-  exchangeMs: number
-  sinkMs: number
-}
+import { stageProgress, type TaskProfile } from './progress.ts'
+import { advanceWork, originOfFirst, runWork, type Work } from './work.ts'
 
 export interface ShardTaskOptions {
   /** The name that the job runs under. */
@@ -73,31 +55,7 @@ export type TaskState =
   | { readonly kind: 'failed'; readonly failure: TaskFailure }
   | { readonly kind: 'closed' }
 
-interface SourceHead {
-  readonly kind: 'source'
-  readonly operator: SourceOperator
-  readonly splits: SplitQueue
-  readonly firstSplit: number
-  readonly size: UnitSize
-}
-
-interface EdgeHead {
-  readonly kind: 'edge'
-  readonly edge: Edge
-  readonly operator: Operator
-  readonly size: UnitSize
-}
-
-interface DueHead {
-  readonly kind: 'due'
-  readonly operator: Operator & Due
-  readonly size: UnitSize
-}
-
-type Work =
-  | { readonly head: SourceHead; readonly reading: Reading; readonly rows: number }
-  | { readonly head: EdgeHead; readonly sender: number; readonly batch: Batch; readonly from: number; readonly rows: number }
-  | { readonly head: DueHead; readonly rows: number }
+const rowsStoppedMax = 'A third row (window, timer) of one stage on one shard that must be stopped fails the job, whatever onError says'
 
 /** Partial frames wait for company at most so long while there is other work. */
 const flushEveryMs = 2
@@ -108,22 +66,14 @@ export class ShardTask {
   readonly #unit: Unit
   readonly #nodes: readonly StageNode[]
   readonly #writer: FrameWriter
-  readonly #sources: SourceHead[] = []
-  readonly #edgeHeads: EdgeHead[] = []
-  readonly #dueHeads = new Map<number, DueHead>()
-  /** Per stage: the watermark behind it, and the merge of its inputs where it has several. */
-  readonly #marks: Mark[]
-  readonly #merges: readonly (WatermarkMerge | undefined)[]
+  readonly #agenda: Agenda
   readonly #closedLinks = new Set<number>()
-  readonly #slice = new Batch()
   #state: TaskState = { kind: 'ready' }
   #work: Work | undefined
   #executed = false
   #signal: UnitSignal | undefined
   /** The unit is to be run again, carefully. */
   #again = false
-  #sourceTurn = 0
-  #edgesFirst = true
   #lastFlushMs = 0
   #nowMs = 0
 
@@ -131,23 +81,24 @@ export class ShardTask {
     const { job, built, attempt, assignment, self, maps, codec } = options
     this.#options = options
     this.#nodes = built.nodes
-    this.#plan = planOf(built, assignment, self, maps, { ...defaultExchangeLimits, ...options.limits })
+    this.#plan = planOf(built, assignment, self, maps, codec, { ...defaultExchangeLimits, ...options.limits })
     this.#unit = this.#plan.unit
     this.#writer = new FrameWriter(job, attempt, codec)
-    this.#marks = this.#nodes.map(() => ({ watermark: noWatermark, idle: false }))
-    this.#merges = this.#nodes.map(({ inputs }) => (inputs.length > 1 ? new WatermarkMerge(inputs.length) : undefined))
-    for (const node of this.#nodes) this.#addHead(node)
-    // What is furthest down the graph goes first: it makes room.
-    this.#edgeHeads.reverse()
+    this.#agenda = new Agenda(this.#nodes, this.#plan, options)
   }
 
   get state(): TaskState {
     return this.#state
   }
 
-  /** Name of the stage where the prepared unit begins: its label. */
-  get headStage(): string {
-    return this.#nameOf(this.#work?.head.operator.stage)
+  /** Name of the stage that the unit has come to; before it runs, of the one where it begins. */
+  get stageAtWork(): string {
+    return this.#nameOf(this.#executed ? this.#unit.stage : this.#work?.head.operator.stage)
+  }
+
+  /** At most so many rows, windows or timers are in the prepared unit. */
+  get unitRows(): number {
+    return this.#work?.rows ?? 0
   }
 
   /** All shards stand ready: gives the first credit and lets sources read. */
@@ -166,7 +117,7 @@ export class ShardTask {
     this.#signal = undefined
     if (!this.#again) {
       try {
-        this.#work = this.#chooseWork()
+        this.#work = this.#agenda.next(nowMs)
       } catch (thrown) {
         this.#fail(thrown)
         return false
@@ -185,7 +136,10 @@ export class ShardTask {
     const startedMs = profile?.nowMs() ?? 0
     this.#executed = true
     try {
-      this.#executeWork()
+      if (this.#work !== undefined) {
+        this.#unit.stage = this.#work.head.operator.stage
+        runWork(this.#work)
+      }
     } catch (thrown) {
       if (!(thrown instanceof UnitSignal)) throw thrown
       this.#signal = thrown
@@ -213,7 +167,7 @@ export class ShardTask {
     }
     if (profile !== undefined) profile.sinkMs += profile.nowMs() - startedMs
     this.#unit.commit()
-    this.#advance(work)
+    advanceWork(work, this.#nowMs)
     work.head.size.done(work.rows, elapsedMs)
     this.#work = undefined
   }
@@ -226,22 +180,19 @@ export class ShardTask {
     else this.#failAt(this.#unit.stage, -1, thrown)
   }
 
-  /** `execute` was cut off, or never ran because its label is quarantined. */
-  stopped(message: string): void {
+  /** `execute` was cut off; or never ran, because the stage where it begins is `quarantined`. */
+  stopped(message: string, quarantined: boolean): void {
     const work = this.#work
-    const error = new NearstateError('FUNCTION_FAILED', message)
     const { stage } = this.#unit
     if (work === undefined) return
     if (!this.#executed) {
-      this.#failAt(work.head.operator.stage, -1, error)
+      this.#failAt(work.head.operator.stage, -1, new NearstateError('FUNCTION_FAILED', message))
       return
     }
     this.#rollback()
-    if (work.rows > 1) {
-      work.head.size.cutOff(work.rows)
-      return
-    }
-    this.#dropCutOff(work, stage, error)
+    if (work.rows > 1) work.head.size.cutOff(work.rows)
+    else if (quarantined) this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
+    else this.#dropCutOff(work, stage, new NearstateError('FUNCTION_FAILED', message))
   }
 
   /** Sends frames, credit and watermarks that may leave; `idle`: there is nothing else to do, so all of them. */
@@ -286,21 +237,16 @@ export class ShardTask {
 
   /** When `prepare` should be asked again even if nothing happens. */
   get idleAtMs(): number {
-    let earliest = Number.POSITIVE_INFINITY
-    for (const { splits } of this.#sources) earliest = Math.min(earliest, splits.idleAtMs)
-    return earliest
+    return this.#agenda.idleAtMs
   }
 
   stages(): readonly StageProgress[] {
     const { operators, unit } = this.#plan
-    return stageProgress(this.#nodes, operators, unit.counters, this.#marks, stage => {
-      const source = this.#sources.find(({ operator }) => operator.stage === stage)
-      return source === undefined ? 1 : source.splits.tasks
-    })
+    return stageProgress(this.#nodes, operators, unit.counters, this.#agenda.marks, stage => this.#agenda.tasksOf(stage))
   }
 
   close(): void {
-    this.#closeSources()
+    this.#agenda.closeSources()
     if (this.#state.kind === 'ready' || this.#state.kind === 'running') this.#state = { kind: 'closed' }
   }
 
@@ -312,173 +258,6 @@ export class ShardTask {
 
   readonly #isOpen = (shard: number): boolean => !this.#closedLinks.has(shard)
 
-  #addHead({ index, name, spec }: StageNode): void {
-    const { assignment, self, openSplit } = this.#options
-    const operator = this.#plan.operators[index] as Operator
-    const size = new UnitSize()
-    if (operator instanceof SourceOperator && spec.kind === 'source') {
-      const { outOfOrdernessMs = 0, idleAfterMs } = spec.eventTime ?? {}
-      const own = assignment.splits[name]?.[self] ?? []
-      const splits = new SplitQueue(own, split => openSplit(name, split), outOfOrdernessMs, idleAfterMs)
-      this.#sources.push({ kind: 'source', operator, splits, firstSplit: this.#plan.origins.firstOf(name, self), size })
-    }
-    if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) {
-      this.#edgeHeads.push({ kind: 'edge', edge: operator.edge, operator, size })
-    }
-    if (hasDue(operator)) this.#dueHeads.set(index, { kind: 'due', operator, size })
-  }
-
-  #chooseWork(): Work | undefined {
-    for (const { splits } of this.#sources) splits.checkIdle(this.#nowMs)
-    // Source ends may make work due, and due work comes first: at most one more round per source.
-    for (;;) {
-      const due = this.#propagate()
-      if (due !== undefined) return due
-      this.#edgesFirst = !this.#edgesFirst
-      const first = this.#edgesFirst ? this.#nextFrame() : this.#nextRecords()
-      const work = first ?? (this.#edgesFirst ? this.#nextRecords() : this.#nextFrame())
-      if (work !== undefined || !this.#sourceMarksMoved()) return work
-    }
-  }
-
-  #nextFrame(): Work | undefined {
-    for (const head of this.#edgeHeads) {
-      if (isAnyFull(this.#plan.reachBehind[head.operator.stage] as readonly Edge[])) continue
-      const sender = head.edge.nextSender()
-      if (sender === undefined) continue
-      const { profile } = this.#options
-      const startedMs = profile?.nowMs() ?? 0
-      const { batch, cursor } = this.#openFrame(head, sender)
-      if (profile !== undefined) profile.exchangeMs += profile.nowMs() - startedMs
-      return { head, sender, batch, from: cursor, rows: Math.min(head.size.rows, batch.size - cursor) }
-    }
-    return undefined
-  }
-
-  #openFrame(head: EdgeHead, sender: number): { batch: Batch; cursor: number } {
-    try {
-      return head.edge.open(sender, this.#options.codec)
-    } catch (cause) {
-      const error = new NearstateError('INTERNAL', `Cannot read frame of shard ${sender}: ${messageOf(cause)}`, { cause })
-      throw new StageFailure(head.operator.stage, -1, error)
-    }
-  }
-
-  #nextRecords(): Work | undefined {
-    const count = this.#sources.length
-    for (let i = 0; i < count; i += 1) {
-      const head = this.#sources[(this.#sourceTurn + i) % count] as SourceHead
-      if (this.#isBlocked(head.operator.stage)) continue
-      const reading = this.#nextReading(head)
-      if (reading === undefined) continue
-      this.#sourceTurn = (this.#sourceTurn + i + 1) % count
-      const left = (reading.batch?.records.length ?? 0) - reading.cursor
-      return { head, reading, rows: Math.min(head.size.rows, left) }
-    }
-    return undefined
-  }
-
-  #nextReading(head: SourceHead): Reading | undefined {
-    const { profile } = this.#options
-    const startedMs = profile?.nowMs() ?? 0
-    try {
-      return head.splits.next(this.#nowMs)
-    } catch (thrown) {
-      throw new StageFailure(head.operator.stage, -1, thrown)
-    } finally {
-      if (profile !== undefined) profile.parsingMs += profile.nowMs() - startedMs
-    }
-  }
-
-  #isBlocked(stage: number): boolean {
-    return isAnyFull(this.#plan.reach[stage] as readonly Edge[])
-  }
-
-  #sourceMarksMoved(): boolean {
-    return this.#sources.some(({ operator, splits }) => {
-      const mark = this.#marks[operator.stage] as Mark
-      return mark.watermark !== splits.mark.watermark || mark.idle !== splits.mark.idle
-    })
-  }
-
-  /** Carries watermarks through the graph; where one makes work due it waits, and the first such work that can run is the answer. */
-  #propagate(): Work | undefined {
-    let due: Work | undefined
-    for (const { index, inputs, spec } of this.#nodes) {
-      const mark = this.#marks[index] as Mark
-      const operator = this.#plan.operators[index] as Operator
-      if (spec.kind === 'source') {
-        copyMark((this.#sources.find(source => source.operator === operator) as SourceHead).splits.mark, mark)
-        continue
-      }
-      const input = spec.kind === 'deadLetters' ? this.#markOfAll(index) : this.#inputMark(index, inputs)
-      if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) {
-        operator.edge.setSent(input.watermark, input.idle)
-        copyMark(operator.edge.received, mark)
-        continue
-      }
-      const head = this.#dueHeads.get(index)
-      if (head !== undefined) {
-        head.operator.advanceTo(input.watermark)
-        if (head.operator.prepareFire(head.size.rows)) {
-          if (due === undefined && !this.#isBlocked(index)) due = { head, rows: head.size.rows }
-          mark.idle = false
-          continue
-        }
-      }
-      copyMark(input, mark)
-    }
-    return due
-  }
-
-  #inputMark(stage: number, inputs: readonly number[]): Mark {
-    const merge = this.#merges[stage]
-    if (merge === undefined) return this.#marks[inputs[0] as number] as Mark
-    for (let i = 0; i < inputs.length; i += 1) {
-      const input = this.#marks[inputs[i] as number] as Mark
-      merge.set(i, input.watermark, input.idle)
-    }
-    return merge
-  }
-
-  /** Any stage may still give a dead letter as long as one has not ended. */
-  #markOfAll(except: number): Mark {
-    const ended = this.#marks.every((mark, stage) => stage === except || mark.watermark === Number.POSITIVE_INFINITY)
-    return { watermark: ended ? Number.POSITIVE_INFINITY : noWatermark, idle: false }
-  }
-
-  #executeWork(): void {
-    const work = this.#work
-    if (work === undefined) return
-    const { operator } = work.head
-    this.#unit.stage = operator.stage
-    if ('reading' in work) {
-      const { batch, cursor } = work.reading
-      if (batch !== undefined) work.head.operator.read(batch, work.head.firstSplit + work.reading.index, cursor, cursor + work.rows)
-    } else if ('batch' in work) {
-      this.#receive(operator, work.batch, work.from, work.rows)
-    } else {
-      work.head.operator.fire()
-    }
-  }
-
-  #receive(operator: Operator, batch: Batch, from: number, rows: number): void {
-    let part = batch
-    if (rows !== batch.size) {
-      part = this.#slice
-      part.size = 0
-      for (let i = from; i < from + rows; i += 1) part.pushFrom(batch, i, batch.rows[i])
-    }
-    if (operator instanceof KeyByOperator) operator.receive(part)
-    else operator.accept(part)
-  }
-
-  #advance(work: Work): void {
-    if ('reading' in work) work.head.splits.advance(work.reading, work.rows, work.head.operator.greatestTime, this.#nowMs)
-    else if ('batch' in work) work.head.edge.advance(work.sender, work.rows)
-    else work.head.operator.fired()
-  }
-
   #rollback(): void {
     for (const operator of this.#plan.operators) operator.rollback()
     for (const edge of this.#plan.edges) edge.rollback()
@@ -487,17 +266,15 @@ export class ShardTask {
 
   /** A single row, window or timer that was cut off is given up by the job's rule. */
   #dropCutOff(work: Work, stage: number, error: NearstateError): void {
-    let origin = -1
+    const origin = originOfFirst(work)
     let row: unknown
     let rejected: SourceBatch | undefined
     if ('reading' in work) {
       const { batch, cursor } = work.reading
       row = batch?.records[cursor]
-      origin = originOf(work.head.firstSplit + work.reading.index, batch?.lines[cursor] ?? 0)
       rejected = cursor === 0 ? batch : undefined
     } else if ('batch' in work) {
       row = work.batch.rows[work.from]
-      origin = work.batch.origins[work.from] as number
     } else {
       row = work.head.operator.dropFirst()
     }
@@ -510,16 +287,15 @@ export class ShardTask {
       return
     }
     this.#unit.commit()
-    if (!('head' in work && work.head.kind === 'due')) this.#advance(work)
+    if (!('head' in work && work.head.kind === 'due')) advanceWork(work, this.#nowMs)
     work.head.size.done(1, 0)
     this.#work = undefined
   }
 
   #checkCompleted(): void {
     if (this.#state.kind !== 'running') return
-    const ended = this.#marks.every(mark => mark.watermark === Number.POSITIVE_INFINITY)
-    if (ended && this.#plan.edges.every(edge => edge.isSettled)) {
-      this.#closeSources()
+    if (this.#agenda.haveEnded && this.#plan.edges.every(edge => edge.isSettled)) {
+      this.#agenda.closeSources()
       this.#state = { kind: 'completed' }
     }
   }
@@ -531,26 +307,12 @@ export class ShardTask {
 
   #failAt(stage: number | undefined, origin: number, thrown: unknown): void {
     this.#work = undefined
-    this.#closeSources()
+    this.#agenda.closeSources()
     const place = this.#plan.origins.describe(origin)
     this.#state = { kind: 'failed', failure: { stage: stage === undefined ? undefined : this.#nameOf(stage), place, thrown } }
-  }
-
-  #closeSources(): void {
-    for (const { splits } of this.#sources) splits.close()
   }
 
   #nameOf(stage: number | undefined): string {
     return stage === undefined ? '' : (this.#nodes[stage]?.name ?? '')
   }
-}
-
-function isAnyFull(edges: readonly Edge[]): boolean {
-  for (let i = 0; i < edges.length; i += 1) if ((edges[i] as Edge).isFull) return true
-  return false
-}
-
-function copyMark(from: Mark, to: Mark): void {
-  to.watermark = from.watermark
-  to.idle = from.idle
 }

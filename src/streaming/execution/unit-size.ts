@@ -16,6 +16,8 @@ export class UnitSize {
 
   cutOff(rows: number): void {
     this.#singles = rows
+    // Perhaps no row is to blame, and there were only too many.
+    this.#rows = Math.max(1, this.#rows >> 1)
   }
 
   done(rows: number, elapsedMs: number): void {

@@ -3,11 +3,12 @@
  *
  * The same bundle and arguments are built on every shard; the graphs' hashes must agree, so a build depends on nothing else.
  */
-import { invalidArgument, NearstateError } from '../../base/errors.ts'
+import { invalidArgument, messageOf, NearstateError } from '../../base/errors.ts'
 import { FlowBuilder } from './flow-builder.ts'
 import type { JobGraph, OnError } from './job-graph.ts'
 import { refuseAsync } from './refuse-async.ts'
-import { checkValue, isSchema, type Schema } from './schema.ts'
+import { isSchema, type Schema } from '../../base/schema.ts'
+import { checkValue } from './broken-row.ts'
 import { describeStage, type StageNode } from './stage-spec.ts'
 import type { Flow } from './stage-types.ts'
 
@@ -78,33 +79,30 @@ export function isJob(value: unknown): value is Job<unknown> {
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'job' && 'build' in value
 }
 
-/** Runs the job's build function with these arguments (parsed JSON; undefined: none). Throws NearstateError INVALID_ARGUMENT that names the stage at fault. */
-export function buildJob(job: Job<unknown>, args: unknown): BuiltJob {
+/**
+ * Runs the job's build function with these arguments (parsed JSON; undefined: none), under the name that it was submitted with.
+ * Throws NearstateError INVALID_ARGUMENT that names the stage at fault.
+ */
+export function buildJob(job: Job<unknown>, args: unknown, name = job.name): BuiltJob {
   const onError = job.options.onError ?? 'fail'
   const onBrokenRow = job.options.onError ?? 'deadLetter'
-  const flow = new FlowBuilder(job.name)
-  job.build(flow.asFlow(), checkedArguments(job, args) as never)
+  const flow = new FlowBuilder(name)
+  job.build(flow.asFlow(), checkedArguments(job, args, name) as never)
   const nodes = flow.finish(onError === 'deadLetter' || onBrokenRow === 'deadLetter')
-  const graph: JobGraph = { name: job.name, onError, onBrokenRow, stages: nodes.map(node => describeStage(node, nodes)) }
+  const graph: JobGraph = { name, onError, onBrokenRow, stages: nodes.map(node => describeStage(node, nodes)) }
   return { graph, graphJson: JSON.stringify(graph), nodes }
 }
 
-function checkedArguments(job: Job<unknown>, args: unknown): unknown {
+function checkedArguments(job: Job<unknown>, args: unknown, name: string): unknown {
   if (!job.takesArguments) {
     const none = args === undefined || args === null || (typeof args === 'object' && Object.keys(args).length === 0)
-    if (!none) throw invalidArgument(`Cannot build job "${job.name}": it takes no arguments`)
+    if (!none) throw invalidArgument(`Cannot build job "${name}": it takes no arguments`)
     return undefined
   }
   if (job.options.args === undefined) return args
   try {
     return checkValue(job.options.args, args)
   } catch (cause) {
-    throw new NearstateError(
-      'INVALID_ARGUMENT',
-      `Cannot build job "${job.name}": arguments: ${cause instanceof Error ? cause.message : ''}`,
-      {
-        cause,
-      },
-    )
+    throw new NearstateError('INVALID_ARGUMENT', `Cannot build job "${name}": arguments: ${messageOf(cause)}`, { cause })
   }
 }

@@ -7,7 +7,8 @@
  */
 import { invalidArgument } from '../../base/errors.ts'
 import type { SourceOptions } from '../source.ts'
-import { checkValue, isSchema, type Schema } from './schema.ts'
+import { isSchema, type Schema } from '../../base/schema.ts'
+import { checkValue } from './broken-row.ts'
 
 export interface Source<Row> {
   readonly kind: 'source'
@@ -61,7 +62,7 @@ export interface GeneratorOptions<Row> {
   readonly splits?: number
 }
 
-const generatorSplitsMax = 64
+export const generatorSplitsMax = 64
 
 export function generator<Row>(options: GeneratorOptions<Row>): Source<Row> {
   const { events, count, ratePerSecond, splits = 4 } = options

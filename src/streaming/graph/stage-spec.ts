@@ -2,7 +2,7 @@
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Aggregates } from './aggregate.ts'
 import type { KeyDescription, MapDescription, StageDescription, StageKind } from './job-graph.ts'
-import type { Schema } from './schema.ts'
+import type { Schema } from '../../base/schema.ts'
 import type { Source } from './source-descriptors.ts'
 import type { ProcessSpec } from './stage-types.ts'
 import type { WindowSpec } from './window-spec.ts'

@@ -7,7 +7,7 @@
 import type { Duration } from '../../base/duration.ts'
 import type { AnyKey, KeyOf, TupleKeySpace } from '../../keys/key-space.ts'
 import type { Aggregates, ResultOf } from './aggregate.ts'
-import type { Schema } from './schema.ts'
+import type { Schema } from '../../base/schema.ts'
 import type { Source } from './source-descriptors.ts'
 import type { WindowSpec } from './window-spec.ts'
 

@@ -35,6 +35,21 @@ export class Batch {
     this.push(row, other.times[index] as number, other.origins[index] as number, other.keys[index], other.partitions[index] as number)
   }
 
+  /** Lets go of the first rows; the others move up. */
+  dropFirst(count: number): void {
+    const { size } = this
+    if (count === size) {
+      this.clear()
+      return
+    }
+    this.rows.splice(0, count)
+    this.keys.splice(0, count)
+    this.times.copyWithin(0, count, size)
+    this.origins.copyWithin(0, count, size)
+    this.partitions.copyWithin(0, count, size)
+    this.size = size - count
+  }
+
   /** Empties it and lets go of what it held. */
   clear(): void {
     this.size = 0

@@ -14,7 +14,7 @@ export function cloneState(value: unknown, depth = 0): unknown {
     const copy: unknown[] = []
     for (let i = 0; i < value.length; i += 1) {
       const item: unknown = value[i]
-      copy.push(typeof item === 'object' && item !== null ? cloneState(item, depth + 1) : item)
+      copy.push(isScalar(item) ? item : cloneState(item, depth + 1))
     }
     return copy
   }
@@ -25,12 +25,17 @@ export function cloneState(value: unknown, depth = 0): unknown {
   return cloneObject(value, depth)
 }
 
+const isScalar = (value: unknown): boolean => typeof value === 'string' || typeof value === 'number' || value === undefined
+
 function cloneObject(value: object, depth: number): object {
   const prototype: unknown = Object.getPrototypeOf(value)
   const copy: Record<string, unknown> = {}
   for (const key of Object.keys(value)) {
     const item = (value as Readonly<Record<string, unknown>>)[key]
-    copy[key] = typeof item === 'object' && item !== null ? cloneState(item, depth + 1) : item
+    const copied = isScalar(item) ? item : cloneState(item, depth + 1)
+    // A field of that name cannot be assigned, and must not become the prototype.
+    if (key === '__proto__') Object.defineProperty(copy, key, { value: copied, writable: true, enumerable: true, configurable: true })
+    else copy[key] = copied
   }
   return prototype === Object.prototype ? copy : (Object.setPrototypeOf(copy, prototype as object | null) as object)
 }

@@ -2,9 +2,12 @@
  * The job's dead letters: rows that could not be processed, in a map of their own that is routed and written like any sink.
  *
  * Key: `<origin>:<line>:<stage>`, so a run of the same input writes the same entries; rows that come from no event (windows,
- * timers) are named by their content. Value: { stage, origin, line, reason, row | raw, at }.
+ * timers) are named by their content. Value: { stage, origin, line, reason, row | raw, at }: the row as the failing stage got it,
+ * or, when it was cut off, as it was where its chain of stages began (a source's record, a row behind keyBy).
  */
+import { NearstateError } from '../../base/errors.ts'
 import type { Edge } from '../exchange/edge.ts'
+import type { RowCodec } from '../exchange/frame.ts'
 import type { Router } from '../exchange/router.ts'
 import type { LocalMap } from '../ports.ts'
 import { noOrigin, type Origins } from './origin.ts'
@@ -30,8 +33,17 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
   readonly #origins: Origins
   readonly #stageNames: readonly string[]
 
-  constructor(stage: number, unit: Unit, map: LocalMap, router: Router, edge: Edge, origins: Origins, stageNames: readonly string[]) {
-    super(stage, unit, map, undefined, undefined)
+  constructor(
+    stage: number,
+    unit: Unit,
+    map: LocalMap,
+    codec: RowCodec,
+    router: Router,
+    edge: Edge,
+    origins: Origins,
+    stageNames: readonly string[],
+  ) {
+    super(stage, unit, map, codec, undefined, undefined)
     this.edge = edge
     this.#router = router
     this.#origins = origins
@@ -50,22 +62,23 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
       ...shown.fields,
       at: this.unit.wallTimeMs,
     }
-    const key = place === undefined ? `${name}:${shown.text.slice(0, rawTextMax)}` : `${place.origin}:${place.line}:${name}`
-    const partition = this.#router.partitionOf(key.toWellFormed())
+    const named = place === undefined ? `${name}:${shown.text.slice(0, rawTextMax)}` : `${place.origin}:${place.line}:${name}`
+    const key = named.toWellFormed()
+    const partition = this.#router.partitionOf(key)
     const owner = this.#router.owners[partition] as number
     if (owner !== this.#router.self) {
-      this.edge.waitingFor(owner).push(letter, 0, noOrigin, key.toWellFormed(), partition)
+      this.edge.waitingFor(owner).push(letter, 0, noOrigin, key, partition)
       return
     }
     const { rowsIn, rowsOut } = this.unit.counters
     rowsIn[this.stage] = (rowsIn[this.stage] as number) + 1
     rowsOut[this.stage] = (rowsOut[this.stage] as number) + 1
-    this.laidDown.push(letter, 0, noOrigin, key.toWellFormed(), partition)
+    this.laidDown.push(this.codec.encode(letter), 0, noOrigin, key, partition)
   }
 
   /** A letter that its own map refuses is counted and dropped: it has nowhere else to go. */
   protected override refused(at: number, thrown: unknown): void {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'INVALID_ARGUMENT') {
+    if (thrown instanceof NearstateError && thrown.code === 'INVALID_ARGUMENT') {
       const { deadLetters } = this.unit.counters
       deadLetters[this.stage] = (deadLetters[this.stage] as number) + 1
       return

@@ -1,20 +1,27 @@
-/** keyBy and rekey: computes the key; rows of this shard go on in the same chain, the others wait for their owner's credit. */
+/**
+ * keyBy and rekey: computes the key; rows of this shard go on in the same chain, the others wait for their owner's credit.
+ * Frames are encoded between units, so what waits is plain.
+ */
 import type { Edge } from '../exchange/edge.ts'
+import type { RowCodec } from '../exchange/frame.ts'
 import type { Router } from '../exchange/router.ts'
 import type { RowFunction } from '../graph/stage-spec.ts'
 import { Batch } from './batch.ts'
 import { Operator } from './operator.ts'
+import { plainOf } from './plain.ts'
 import type { Unit } from './unit.ts'
 
 export class KeyByOperator extends Operator {
   readonly edge: Edge
   readonly #router: Router
   readonly #fn: RowFunction
+  readonly #codec: RowCodec
   readonly #out = new Batch()
 
-  constructor(stage: number, unit: Unit, fn: RowFunction, router: Router, edge: Edge) {
+  constructor(stage: number, unit: Unit, fn: RowFunction, codec: RowCodec, router: Router, edge: Edge) {
     super(stage, unit)
     this.#fn = fn
+    this.#codec = codec
     this.#router = router
     this.edge = edge
   }
@@ -23,6 +30,7 @@ export class KeyByOperator extends Operator {
     const out = this.#out
     const fn = this.#fn
     const router = this.#router
+    const codec = this.#codec
     const { owners, self } = router
     out.size = 0
     let sent = 0
@@ -31,7 +39,7 @@ export class KeyByOperator extends Operator {
       try {
         for (; at < batch.size; at += 1) {
           const row = batch.rows[at]
-          const key = fn(row, batch.keys[at])
+          const key = plainOf(fn(row, batch.keys[at]), codec)
           const partition = router.partitionOf(key)
           const owner = owners[partition] as number
           const time = batch.times[at] as number
@@ -39,7 +47,7 @@ export class KeyByOperator extends Operator {
           if (owner === self) {
             out.push(row, time, origin, key, partition)
           } else {
-            this.edge.waitingFor(owner).push(row, time, origin, key, partition)
+            this.edge.waitingFor(owner).push(plainOf(row, codec), time, origin, key, partition)
             sent += 1
           }
         }

@@ -1,6 +1,6 @@
 /** One stage at work on one shard: takes a batch, hands rows to the operators behind it, in one synchronous chain. */
 import { NearstateError } from '../../base/errors.ts'
-import { Batch } from './batch.ts'
+import type { Batch } from './batch.ts'
 import { StageFailure, type Unit } from './unit.ts'
 
 /** Rows that one operator may hand on within one unit; user code that emits more fails the job. */

@@ -10,14 +10,15 @@
  *    units: the heap is touched only then.
  */
 import { invalidArgument } from '../../base/errors.ts'
-import { checkValue, type Schema } from '../graph/schema.ts'
+import type { Schema } from '../../base/schema.ts'
+import { checkValue } from '../graph/broken-row.ts'
 import type { ProcessContext, ProcessSpec } from '../graph/stage-types.ts'
+import { refusePromise } from '../graph/refuse-async.ts'
 import { Batch } from './batch.ts'
 import { cloneState, roughBytes } from './clone-state.ts'
 import type { KeyId } from './key-id.ts'
 import { checkEmitted, type Due, Operator } from './operator.ts'
 import { noOrigin } from './origin.ts'
-import { refusePromise } from './stateless.ts'
 import { type Timer, TimerHeap } from './timer-heap.ts'
 import { ReplaySignal, type Undoable, type Unit, UnitSignal } from './unit.ts'
 

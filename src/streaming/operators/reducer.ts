@@ -6,9 +6,9 @@
  */
 import { invalidArgument } from '../../base/errors.ts'
 import type { AggregateOperation, Aggregates } from '../graph/aggregate.ts'
-import { BrokenRow } from '../graph/schema.ts'
+import { BrokenRow } from '../graph/broken-row.ts'
+import { refusePromise } from '../graph/refuse-async.ts'
 import { latin1Of } from './key-id.ts'
-import { refusePromise } from './stateless.ts'
 import type { Undoable, Unit } from './unit.ts'
 
 interface Step {

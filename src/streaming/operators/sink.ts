@@ -1,64 +1,93 @@
 /**
- * Map sinks: rows are laid down while the unit runs and written when it has returned, each under the key of its stage.
+ * Map sinks: rows are encoded and laid down while the unit runs, since encoding may run user code (a getter, a proxy), and written
+ * when it has returned, each under the key of its stage.
  *
- * Of neighbouring rows for one key in one unit only the last is written: the others could never be seen.
+ * Of neighbouring rows for one key in one batch only the last is encoded and written: the others could never be seen.
  * A value that the map refuses for what it is fails like any row; a map that cannot take writes now fails the job.
  */
 import { invalidArgument, NearstateError } from '../../base/errors.ts'
-import { checkValue, type Schema } from '../graph/schema.ts'
+import type { Schema } from '../../base/schema.ts'
+import { checkValue } from '../graph/broken-row.ts'
+import { refusePromise } from '../graph/refuse-async.ts'
+import type { RowCodec } from '../exchange/frame.ts'
 import type { LocalMap } from '../ports.ts'
 import { Batch } from './batch.ts'
 import { Operator } from './operator.ts'
-import { refusePromise } from './stateless.ts'
-import { StageFailure, type Unit } from './unit.ts'
+import { plainOf } from './plain.ts'
+import { StageFailure, type Unit, UnitSignal } from './unit.ts'
 
 export class SinkOperator extends Operator {
   readonly #map: LocalMap
+  protected readonly codec: RowCodec
   readonly #value: Schema<unknown> | undefined
   readonly #rest: ((row: unknown) => unknown) | undefined
+  /** Rows are encoded values. */
   protected readonly laidDown = new Batch()
 
-  constructor(stage: number, unit: Unit, map: LocalMap, value: Schema<unknown> | undefined, rest: ((row: unknown) => unknown) | undefined) {
+  constructor(
+    stage: number,
+    unit: Unit,
+    map: LocalMap,
+    codec: RowCodec,
+    value: Schema<unknown> | undefined,
+    rest: ((row: unknown) => unknown) | undefined,
+  ) {
     super(stage, unit)
     this.#map = map
+    this.codec = codec
     this.#value = value
     this.#rest = rest
   }
 
   protected process(batch: Batch): void {
+    const { laidDown } = this
+    const first = laidDown.size
+    let written = batch.size
+    try {
+      for (let at = 0; at < batch.size; at += 1) this.#layDown(batch, at, this.#valueOf(batch.rows[at]), first)
+      for (let at = first; at < laidDown.size; at += 1) laidDown.rows[at] = this.codec.encode(laidDown.rows[at])
+    } catch (thrown) {
+      if (thrown instanceof UnitSignal) throw thrown
+      laidDown.size = first
+      written = this.#rowByRow(batch, first)
+    }
+    const { rowsOut } = this.unit.counters
+    rowsOut[this.stage] = (rowsOut[this.stage] as number) + written
+  }
+
+  /** Every row is encoded before it takes the place of its neighbour, and those that fail leave the others alone. */
+  #rowByRow(batch: Batch, first: number): number {
+    let written = 0
     for (let at = 0; at < batch.size; at += 1) {
       try {
-        this.#layDown(batch, at)
+        this.#layDown(batch, at, this.codec.encode(this.#valueOf(batch.rows[at])), first)
+        written += 1
       } catch (thrown) {
         this.rowFailed(batch, at, thrown)
       }
     }
-    const { rowsOut } = this.unit.counters
-    rowsOut[this.stage] = (rowsOut[this.stage] as number) + batch.size
+    return written
   }
 
-  #layDown(batch: Batch, at: number): void {
-    const row = batch.rows[at]
+  #valueOf(row: unknown): unknown {
     if (row === undefined) throw invalidArgument('undefined cannot be stored')
-    const value = this.#value === undefined ? row : checkValue(this.#value, row)
+    return this.#value === undefined ? row : checkValue(this.#value, row)
+  }
+
+  #layDown(batch: Batch, at: number, value: unknown, first: number): void {
     const { laidDown } = this
-    const last = laidDown.size - 1
     if (this.#rest === undefined) {
-      const key = batch.keys[at]
-      if (last >= 0 && laidDown.keys[last] === key) laidDown.size = last
+      const last = laidDown.size - 1
+      if (last >= first && laidDown.keys[last] === batch.keys[at]) laidDown.size = last
       laidDown.pushFrom(batch, at, value)
-    } else {
-      const rest = this.#rest(row)
-      refusePromise(rest)
-      if (!Array.isArray(rest)) throw invalidArgument('the other elements of the key must be an array')
-      laidDown.push(
-        value,
-        batch.times[at] as number,
-        batch.origins[at] as number,
-        [batch.keys[at], ...rest],
-        batch.partitions[at] as number,
-      )
+      return
     }
+    const rest = this.#rest(batch.rows[at])
+    refusePromise(rest)
+    if (!Array.isArray(rest)) throw invalidArgument('the other elements of the key must be an array')
+    const key = [batch.keys[at]]
+    for (const element of rest) key.push(plainOf(element, this.codec))
+    laidDown.push(value, batch.times[at] as number, batch.origins[at] as number, key, batch.partitions[at] as number)
   }
 
   override commit(): void {
@@ -66,7 +95,7 @@ export class SinkOperator extends Operator {
     if (laidDown.size === 0) return
     for (let at = 0; at < laidDown.size; at += 1) {
       try {
-        this.#map.set(laidDown.partitions[at] as number, laidDown.keys[at], laidDown.rows[at])
+        this.#map.setEncoded(laidDown.partitions[at] as number, laidDown.keys[at], laidDown.rows[at] as Uint8Array)
       } catch (thrown) {
         this.refused(at, thrown)
       }
@@ -84,6 +113,6 @@ export class SinkOperator extends Operator {
     if (!(thrown instanceof NearstateError) || thrown.code !== 'INVALID_ARGUMENT') throw new StageFailure(stage, origin, thrown)
     const { rowsOut } = this.unit.counters
     rowsOut[stage] = (rowsOut[stage] as number) - 1
-    this.unit.rowFailed(stage, origin, thrown, laidDown.rows[at])
+    this.unit.rowFailed(stage, origin, thrown, this.codec.decode(laidDown.rows[at] as Uint8Array))
   }
 }

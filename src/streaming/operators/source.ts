@@ -1,12 +1,12 @@
 /** A source stage: makes rows of records, with their event times. What is read, and when, is decided by execution/split-queue.ts. */
 import type { EventTimeSpec } from '../graph/stage-spec.ts'
-import { BrokenRow } from '../graph/schema.ts'
+import { BrokenRow } from '../graph/broken-row.ts'
+import { refusePromise } from '../graph/refuse-async.ts'
 import type { SourceBatch } from '../source.ts'
 import { Batch } from './batch.ts'
 import { RawText } from './dead-letters.ts'
 import { Operator } from './operator.ts'
 import { originOf } from './origin.ts'
-import { refusePromise } from './stateless.ts'
 import type { Unit } from './unit.ts'
 
 /** Greatest event time that a Date can show. */

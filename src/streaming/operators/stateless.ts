@@ -1,20 +1,11 @@
 /** Operators without state: map, filter, flatMap, require, merge, and the stages behind side outputs. */
 import { invalidArgument } from '../../base/errors.ts'
+import { refusePromise } from '../graph/refuse-async.ts'
 import type { RowFunction } from '../graph/stage-spec.ts'
 import type { LocalMap } from '../ports.ts'
 import { Batch } from './batch.ts'
 import { checkEmitted, Operator } from './operator.ts'
 import type { Unit } from './unit.ts'
-
-const asyncResult = 'it returned a promise; user code runs on the shard that owns the data and must be synchronous'
-
-/** Refuses what asynchronous code returns. Asked about one row in a batch: code that is asynchronous is so for all. */
-export function refusePromise(value: unknown): void {
-  if (value instanceof Promise) {
-    value.catch(() => undefined) // its outcome comes too late for anybody
-    throw invalidArgument(asyncResult)
-  }
-}
 
 /** One row for one row: the columns beside the rows are those of the input, unless a row fails. */
 abstract class RowByRow extends Operator {

@@ -12,7 +12,7 @@
  *    event alone is taken back.
  */
 import type { OnError } from '../graph/job-graph.ts'
-import { BrokenRow } from '../graph/schema.ts'
+import { BrokenRow } from '../graph/broken-row.ts'
 
 /** What operators of a unit throw to end it; never caught per row. */
 export class UnitSignal extends Error {}

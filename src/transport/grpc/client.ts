@@ -9,6 +9,7 @@ import {
   type MethodDefinition,
   type ServiceError,
 } from '@grpc/grpc-js'
+import { isAborted } from '../../base/abort.ts'
 import { NearstateError } from '../../base/errors.ts'
 import { messageMaxBytesDefault } from '../../wire/limits.ts'
 import {
@@ -21,6 +22,7 @@ import {
   type Serializers,
 } from './definition.ts'
 import { errorOfStatus } from './status.ts'
+import { streamWindowBytes } from './windows.ts'
 
 export interface GrpcClientOptions<D extends Definition> {
   readonly messageMaxBytes?: number
@@ -40,7 +42,7 @@ export interface StreamOptions {
 export type ClientDuplex<Request, Response> = ClientDuplexStream<Request, Response>
 
 export type GrpcClient<D extends Definition> = { readonly [K in keyof D['methods']]: Call<D['methods'][K]> } & {
-  /** Ends the connection; calls under way fail with CANCELLED or UNAVAILABLE. */
+  /** Ends the connection; calls under way fail with UNAVAILABLE. */
   close(): void
 }
 type Call<M extends Method> = M['requestStream'] extends true
@@ -57,7 +59,7 @@ export function createGrpcClient<D extends Definition>(definition: D, address: s
   const client = new Client(address, credentials.createInsecure(), {
     'grpc.max_receive_message_length': messageMaxBytes,
     'grpc.max_send_message_length': messageMaxBytes,
-    'grpc-node.flow_control_window': 2 * 1024 * 1024,
+    'grpc-node.flow_control_window': streamWindowBytes,
     'grpc.keepalive_time_ms': 20_000,
     'grpc.keepalive_timeout_ms': 20_000,
     'grpc.initial_reconnect_backoff_ms': 50,
@@ -114,7 +116,7 @@ async function* serverStream(
   what: string,
   request: unknown,
   { signal }: StreamOptions,
-): AsyncGenerator<unknown> {
+): AsyncGenerator {
   if (signal?.aborted === true) throw cancelled(what, signal)
   const call: ClientReadableStream<unknown> = client.makeServerStreamRequest(
     method.path,
@@ -139,7 +141,5 @@ async function* serverStream(
 const duplex = (client: Client, method: MethodDefinition<unknown, unknown>): ClientDuplex<unknown, unknown> =>
   client.makeBidiStreamRequest(method.path, method.requestSerialize, method.responseDeserialize)
 
-// A function, since the compiler takes `aborted` for a constant.
-const isAborted = (signal: AbortSignal): boolean => signal.aborted
 const cancelled = (what: string, signal: AbortSignal): NearstateError =>
   new NearstateError('CANCELLED', `${what} was aborted`, { cause: signal.reason })

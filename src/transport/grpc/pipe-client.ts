@@ -1,46 +1,31 @@
 /** Opens pipes to one shard over one connection. */
-import type { ServiceError } from '@grpc/grpc-js'
-import { NearstateError } from '../../base/errors.ts'
+import { decodeResultBatch, encodeOperationBatch } from '../../wire/batch-codec.ts'
 import { DataDefinition } from '../../wire/generated/nearstate/v1/data.ts'
 import type { PipeStream, PipeStreamListener } from '../pipe-stream.ts'
-import { createGrpcClient } from './client.ts'
-import { pipeSerializers } from './pipe-serializers.ts'
-import { errorOfStatus } from './status.ts'
+import { Http2Connection } from './http2-stream.ts'
 
 export interface ShardConnection {
   openPipe(listener: PipeStreamListener): PipeStream
   close(): void
 }
 
+const path = `/${DataDefinition.fullName}/${DataDefinition.methods.pipe.name}`
+
 export function connectShard(address: string, messageMaxBytes?: number): ShardConnection {
-  const client = createGrpcClient(DataDefinition, address, {
-    serializers: { pipe: pipeSerializers },
-    ...(messageMaxBytes === undefined ? {} : { messageMaxBytes }),
-  })
+  const connection = new Http2Connection(address, messageMaxBytes)
   return {
     openPipe(listener) {
-      const call = client.pipe()
-      let down = false
-      const end = (error: NearstateError): void => {
-        if (down) return
-        down = true
-        listener.onDown(error)
-      }
-      call.on('metadata', () => listener.onOpen())
-      call.on('drain', () => listener.onDrain())
-      call.on('data', results => {
-        if (!down) listener.onResults(results)
+      const stream = connection.open(path, `pipe to ${address}`, {
+        onOpen: () => listener.onOpen(),
+        onDrain: () => listener.onDrain(),
+        onMessage: bytes => listener.onResults(decodeResultBatch(bytes)),
+        onDown: error => listener.onDown(error),
       })
-      call.on('error', failure => end(errorOfStatus(failure as ServiceError, `pipe to ${address}`)))
-      call.on('end', () => end(new NearstateError('UNAVAILABLE', `the shard at ${address} has ended the stream`)))
       return {
-        write: batch => call.write(batch),
-        close() {
-          down = true
-          call.cancel()
-        },
+        write: batch => stream.write(encodeOperationBatch(batch)),
+        close: () => stream.close(),
       }
     },
-    close: () => client.close(),
+    close: () => connection.close(),
   }
 }

@@ -15,8 +15,6 @@ import { statusOf } from './status.ts'
 export interface CallContext {
   /** Aborted when the caller has gone, cancelled, or run out of time. */
   readonly signal: AbortSignal
-  /** Address of the caller. */
-  readonly peer: string
 }
 
 export type DuplexCall<Request, Response> = ServerDuplexStream<Request, Response>
@@ -56,12 +54,17 @@ export function bindService<D extends Definition>(
 function unary(handle: AnyHandler) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
     const context = contextOf(call)
-    Promise.resolve()
-      .then(() => handle(call.request, context))
-      .then(
-        response => callback(null, response),
-        thrown => callback(statusOf(thrown)),
-      )
+    const answer = async (): Promise<void> => {
+      let response: unknown
+      try {
+        response = await handle(call.request, context)
+      } catch (thrown) {
+        callback(statusOf(thrown))
+        return
+      }
+      callback(null, response)
+    }
+    void answer()
   }
 }
 
@@ -88,5 +91,5 @@ async function pump(call: ServerWritableStream<unknown, unknown>, signal: AbortS
 function contextOf(call: ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>): CallContext {
   const controller = new AbortController()
   call.once('cancelled', () => controller.abort())
-  return { signal: controller.signal, peer: call.getPeer() }
+  return { signal: controller.signal }
 }

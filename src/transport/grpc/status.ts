@@ -31,10 +31,18 @@ export function statusOf(thrown: unknown): StatusObject {
   return { code: errorCodes[thrown.code].grpcStatus, details: thrown.message.slice(0, messageMaxCharacters), metadata }
 }
 
-/** What a call's failure means. `what` names the call for the message. */
+/** A server that goes away cuts its streams; grpc-js reports that as if the call had been cancelled, or as an internal error. */
+const isCut = ({ code, details }: Partial<StatusObject>): boolean =>
+  code === status.CANCELLED || (code === status.INTERNAL && details?.startsWith('Received RST_STREAM') === true)
+
+/** What a call's failure means, when it was not its caller who cancelled it. `what` names the call for the message. */
 export function errorOfStatus(failure: Partial<StatusObject> | ServiceError, what: string): NearstateError {
   const named = failure.metadata?.get(codeKey)[0]?.toString() ?? ''
-  const code = isErrorCode(named) ? named : (codeOfStatus.get(failure.code ?? status.UNKNOWN) ?? 'INTERNAL')
+  const code = isErrorCode(named)
+    ? named
+    : isCut(failure)
+      ? 'UNAVAILABLE'
+      : (codeOfStatus.get(failure.code ?? status.UNKNOWN) ?? 'INTERNAL')
   const stack = failure.metadata?.get(stackKey)[0]?.toString()
   const details = failure.details === undefined || failure.details === '' ? `gRPC status ${failure.code}` : failure.details
   const message = isErrorCode(named) ? details : `${what} failed: ${details}`

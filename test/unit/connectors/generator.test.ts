@@ -26,15 +26,17 @@ describe('the generator', () => {
       [2, 5],
     ]))
 
-  it('has nothing to give for a count of 0', async () => expect(await numbersOf({ count: 0 }, 3)).toEqual([[]]))
+  it('has nothing to give for a count of 0', async () => expect(await numbersOf({ count: 0, splits: 1 }, 3)).toEqual([[]]))
 
-  it('does not end without a count', async () => expect((await numbersOf({}, 100)).flat()).toHaveLength(51_200))
+  it('does not end without a count', async () => expect((await numbersOf({ splits: 1 }, 100)).flat()).toHaveLength(51_200))
 
   it.each([
-    [{ count: -1 }, 'count is -1'],
-    [{ count: 1.5 }, 'count is 1.5'],
-    [{ ratePerSecond: 0 }, 'ratePerSecond is 0'],
+    [{ splits: 1, count: -1 }, 'count is -1'],
+    [{ splits: 1, count: 1.5 }, 'count is 1.5'],
+    [{ splits: 1, ratePerSecond: 0 }, 'ratePerSecond is 0'],
     [{ splits: 0 }, 'splits is 0'],
+    [{ splits: 65 }, 'from 1 to 64'],
+    [{}, 'splits is undefined'],
     [{ rate: 5 }, 'unknown option "rate"'],
   ])('refuses %j', async (options, message) => {
     await expect(generator.listSplits(options)).rejects.toThrow(

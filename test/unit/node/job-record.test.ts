@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { checkJobName, type JobRecord, jobDocument, mergeStages, outcomeOf } from '../../../src/node/job-record.ts'
+import { checkJobName, type JobRecord, jobDocument, outcomeOf } from '../../../src/node/job-record.ts'
+import { mergeStages } from '../../../src/streaming/execution/progress.ts'
 import type { ShardProgress, StageProgress } from '../../../src/streaming/assignment.ts'
 
 const stage = (change: Partial<StageProgress>): StageProgress => ({
@@ -23,7 +24,10 @@ describe('progress of a job', () => {
       shard('running', [stage({ rowsOut: 3, watermark: 40, tasks: 2 })]),
       shard('completed', [stage({ rowsOut: 1, watermark: null })]),
     ]
-    expect(mergeStages(shards)).toEqual([stage({ rowsOut: 6, tasks: 4, watermark: 40 }), stage({ name: 'sink' })])
+    expect(mergeStages(shards.map(({ stages }) => stages))).toEqual([
+      stage({ rowsOut: 6, tasks: 4, watermark: 40 }),
+      stage({ name: 'sink' }),
+    ])
   })
 
   it('is completed when every shard is, and failed when one is', () => {

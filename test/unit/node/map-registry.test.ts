@@ -1,82 +1,85 @@
-import { expect, test } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
+import { EmbeddedCoordinator } from '../../../src/coordinator/embedded.ts'
 import type { MapDefinition } from '../../../src/grid/map-definition.ts'
-import type { CasOutcome, Coordinator, CoordinatorValue, WatchListener } from '../../../src/membership/coordinator-port.ts'
-import { MapRegistry } from '../../../src/node/map-registry.ts'
+import { MapRegistry, type MapSettings } from '../../../src/node/map-registry.ts'
 
-/** A coordinator whose watch tells what happened only when asked to. */
-class LateCoordinator implements Coordinator {
-  readonly description = 'late'
-  readonly values = new Map<string, CoordinatorValue>()
-  readonly #events: (() => void)[] = []
-  #listener: WatchListener | undefined
-
-  async read(key: string): Promise<CoordinatorValue | undefined> {
-    return this.values.get(key)
-  }
-
-  async list(): Promise<readonly CoordinatorValue[]> {
-    return [...this.values.values()]
-  }
-
-  async compareAndSet(key: string, expectedVersion: number, value: Uint8Array | undefined): Promise<CasOutcome> {
-    const version = this.values.get(key)?.version ?? 0
-    if (version !== expectedVersion) return { kind: 'conflict', version }
-    if (value === undefined) {
-      this.values.delete(key)
-      this.#events.push(() => this.#listener?.onDelete(key))
-      return { kind: 'done', version: 0 }
-    }
-    const stored = { key, value, version: version + 1 }
-    this.values.set(key, stored)
-    if (key.startsWith('maps/')) this.#events.push(() => this.#listener?.onValue(stored))
-    return { kind: 'done', version: version + 1 }
-  }
-
-  watch(_: string, listener: WatchListener): { stop(): void } {
-    this.#listener = listener
-    return { stop: () => {} }
-  }
-
-  openSession(): Promise<never> {
-    return Promise.reject(new Error('none'))
-  }
-
-  async close(): Promise<void> {}
-
-  /** The watch tells the event at `index`. */
-  tell(index = 0): void {
-    this.#events.splice(index, 1)[0]?.()
-  }
-}
-
-const namesOf = (definitions: readonly MapDefinition[] | undefined): readonly string[] => (definitions ?? []).map(({ name }) => name).sort()
-
-test('a map answered to a shard is in every list from then on, also while the watch is behind', async () => {
-  const coordinator = new LateCoordinator()
-  const lists: (readonly MapDefinition[])[] = []
-  const maps = new MapRegistry({ coordinator, wallTimeMs: () => 0, onChange: definitions => lists.push(definitions) })
-  const a = await maps.ensure({ name: 'a', keySpace: 'a', keyCodec: 'string' })
-  await maps.ensure({ name: 'b', keySpace: 'b', keyCodec: 'string' })
-  coordinator.tell(1) // of b
-  expect(namesOf(lists.at(-1))).toEqual(['a', 'b'])
-  coordinator.tell() // of a
-  expect(namesOf(lists.at(-1))).toEqual(['a', 'b'])
-  await maps.remove('a')
-  maps.drop('a', a.id)
-  expect(namesOf(lists.at(-1))).toEqual(['b'])
-  coordinator.tell()
-  expect(namesOf(maps.definitions)).toEqual(['b'])
+const coordinators: EmbeddedCoordinator[] = []
+afterEach(async () => {
+  for (const coordinator of coordinators.splice(0)) await coordinator.close()
 })
 
-test('a map that is dropped before the watch has told of it stays dropped', async () => {
-  const coordinator = new LateCoordinator()
-  const maps = new MapRegistry({ coordinator, wallTimeMs: () => 0, onChange: () => {} })
-  const a = await maps.ensure({ name: 'a', keySpace: 'a', keyCodec: 'string' })
-  await maps.remove('a')
-  maps.drop('a', a.id)
-  expect(maps.definitions).toEqual([])
-  coordinator.tell()
-  expect(maps.definitions).toEqual([])
-  coordinator.tell()
-  expect(maps.definitions).toEqual([])
+function setUp(coordinator = new EmbeddedCoordinator()) {
+  coordinators.push(coordinator)
+  const seen: string[][] = []
+  const onChange = (definitions: readonly MapDefinition[]): void => void seen.push(definitions.map(({ name, id }) => `${name}#${id}`))
+  return { coordinator, seen, registry: new MapRegistry({ coordinator, wallTimeMs: () => 7, onChange }) }
+}
+
+const settings = (change: Partial<MapSettings> = {}): MapSettings => ({
+  name: 'm',
+  keySpace: 'm',
+  keyCodec: 'string',
+  ttlMs: 0,
+  maxIdleMs: 0,
+  maxBytes: 0,
+  eviction: 'none',
+  ...change,
+})
+
+describe('the registry of maps', () => {
+  it('gives every map its own id, never one that was used before', async () => {
+    const { registry } = setUp()
+    const first = await registry.create(settings())
+    await registry.remove('m')
+    const second = await registry.create(settings())
+    expect(second.id).toBeGreaterThan(first.id)
+    expect(second.createdAtMs).toBe(7)
+  })
+
+  it('lets two nodes that create one map at once agree on one definition', async () => {
+    const one = setUp()
+    const two = setUp(one.coordinator)
+    const [a, b] = await Promise.all([one.registry.create(settings()), two.registry.create(settings())])
+    expect(a).toEqual(b)
+  })
+
+  it('refuses another definition, another key space, and what cannot be', async () => {
+    const { registry } = setUp()
+    await registry.create(settings())
+    await expect(registry.create(settings({ ttlMs: 5 }))).rejects.toMatchObject({ code: 'ALREADY_EXISTS' })
+    await expect(registry.ensure({ name: 'm', keySpace: 'other', keyCodec: 'string' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    for (const wrong of [
+      { name: '' },
+      { name: 'é'.repeat(128) },
+      { name: 'a\nb' },
+      { ttlMs: -1 },
+      { eviction: 'lru' as const },
+      { keySpace: '' },
+      { keySpace: 'x'.repeat(256) },
+      { keySpace: 'a\nb' },
+    ]) {
+      await expect(registry.create(settings(wrong))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    }
+    await expect(registry.create(settings({ name: '__x' }))).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
+  })
+
+  it('ensures a map with defaults, and system maps too', async () => {
+    const { registry } = setUp()
+    expect(await registry.ensure({ name: 'auto', keySpace: 'auto', keyCodec: 'int64' })).toMatchObject({ keyCodec: 'int64', ttlMs: 0 })
+    await registry.ensure({ name: '__bundles', keySpace: '__bundles', keyCodec: 'string' })
+    expect((await registry.list()).map(({ name }) => name)).toEqual(['auto'])
+  })
+
+  it('tells the shards of what is there, and forgets a dropped map before the watch says so', async () => {
+    const { registry, seen } = setUp()
+    const { id } = await registry.create(settings())
+    await registry.caughtUp
+    expect(seen.at(-1)).toEqual([`m#${id}`])
+    registry.drop('m', id)
+    expect(seen.at(-1)).toEqual([])
+    await registry.remove('m')
+    const next = await registry.create(settings())
+    await Promise.resolve()
+    expect(registry.definitions).toEqual([next])
+  })
 })

@@ -198,7 +198,6 @@ export class TestShard {
     this.runner = runner
     this.shard = new Shard({
       start: {
-        node: `node-${id}` as NodeId,
         nodeName: `node-${id}`,
         index: 0,
         id,
@@ -206,7 +205,6 @@ export class TestShard {
         port: 0,
         limits: { ...limits, ...world.options.limits },
         autoCreateMaps: world.options.autoCreateMaps ?? true,
-        logLevel: 'info',
         callCell: createCallCell(),
       },
       clock,

@@ -20,6 +20,7 @@ exports.default = defineFunctions({
   mutate: entry => { const value = entry.get(); value.push(1); return value.length },
   key: entry => entry.key,
   unstorable: () => () => 1,
+  replaceAndTell: (entry, length) => { entry.set('new'); return 'x'.repeat(length) },
 })
 `
 
@@ -67,6 +68,14 @@ describe('invoke', () => {
     expect(detail).toMatchObject({ errorCode: 'FUNCTION_FAILED', errorMessage: 'Function "fail" failed: no such tier' })
     expect(detail?.functionStack).toContain('TypeError: no such tier')
     expect(client.value(client.call(GET, 'm', 'a'))).toBe(1)
+  })
+
+  test('a result above the limit of values is refused, and nothing is stored', () => {
+    client.call(SET, 'm', 'a', 'old')
+    const { detail } = client.call(INVOKE, 'm', 'a', 6_000_000, { function: 'replaceAndTell' })
+    expect(detail).toMatchObject({ errorCode: 'FUNCTION_FAILED' })
+    expect(detail?.errorMessage).toContain('its result is 6000005 bytes, limit is')
+    expect(client.value(client.call(GET, 'm', 'a'))).toBe('old')
   })
 
   test('an unknown function, an unstorable result and a bad ttl are typed errors', () => {
@@ -154,6 +163,33 @@ describe('invokeAll', () => {
       cursor = ScanPage.decode(bytes).cursor as typeof cursor
     } while (cursor.length > 0)
     expect(called).toBe(10)
+  })
+
+  test('large results come in several pages', () => {
+    for (let n = 0; n < 9; n += 1) client.call(SET, 'm', keyIn(2, n), 'old')
+    let cursor = Buffer.alloc(0)
+    const seen: string[] = []
+    let pages = 0
+    do {
+      const { bytes } = client.call(INVOKE_ALL, 'm', undefined, 3_000_000, { partition: 2, function: 'replaceAndTell', cursor })
+      expect(bytes.length).toBeLessThan(10_000_000)
+      seen.push(...page(bytes).map(([key]) => key))
+      cursor = ScanPage.decode(bytes).cursor as typeof cursor
+      pages += 1
+    } while (cursor.length > 0)
+    expect(new Set(seen).size).toBe(9)
+    expect(seen).toHaveLength(9)
+    expect(pages).toBeGreaterThan(3)
+  })
+
+  test('calls of a client that has gone do not run', () => {
+    client.call(SET, 'm', 'a', 1)
+    const other = world.one.connect()
+    other.add(INVOKE, 'm', 'a', 10, { function: 'add' })
+    other.flush()
+    other.pipe.closed()
+    world.later.run()
+    expect(client.value(client.call(GET, 'm', 'a'))).toBe(1)
   })
 
   test('on a map that is not there answers an empty page; a function that fails ends it', () => {

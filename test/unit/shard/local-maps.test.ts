@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { LocalMap } from '../../../src/streaming/ports.ts'
 import { OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
+import { encodeValue } from '../../../src/wire/value-codec.ts'
 import { keyIn, settled, World } from './fixture.ts'
 
 const { GET, SET, DELETE } = OperationKind
@@ -19,7 +20,7 @@ describe('maps of jobs', () => {
     const client = world.one.connect()
     const key = keyIn(4)
     expect(map.get(4, key)).toBeUndefined()
-    map.set(4, key, { n: 1 })
+    map.setEncoded(4, key, encodeValue({ n: 1 }))
     expect(client.value(client.call(GET, 'm', key))).toEqual({ n: 1 })
     expect(map.get(4, key)).toEqual({ n: 1 })
     expect(map.get(4, key)).toBe(map.get(4, key))
@@ -32,11 +33,11 @@ describe('maps of jobs', () => {
   test('tuple keys and long keys', async () => {
     const world = new World()
     const map = await open(world, 'days', 'country-day', ['tuple', 'string', 'string'])
-    map.set(3, ['Spain', 'mon'], 1)
-    map.set(3, ['Spain', 'tue'], 2)
+    map.setEncoded(3, ['Spain', 'mon'], encodeValue(1))
+    map.setEncoded(3, ['Spain', 'tue'], encodeValue(2))
     expect([map.get(3, ['Spain', 'mon']), map.get(3, ['Spain', 'tue']), map.get(3, ['Spain', 'tue'])]).toEqual([1, 2, 2])
     const long = await open(world, 'long', 'long')
-    long.set(1, 'x'.repeat(10_000), 'v')
+    long.setEncoded(1, 'x'.repeat(10_000), encodeValue('v'))
     expect(long.get(1, 'x'.repeat(10_000))).toBe('v')
   })
 
@@ -44,8 +45,8 @@ describe('maps of jobs', () => {
     const world = new World({ shards: 2 })
     const map = await open(world)
     await expect(open(world, 'm', 'other')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
-    expect(() => map.set(0, 'k', 'x'.repeat(6_000_000))).toThrow('limit is 5242880')
-    map.set(0, keyIn(0), 1)
+    expect(() => map.setEncoded(0, 'k', encodeValue('x'.repeat(6_000_000)))).toThrow('limit is 5242880')
+    map.setEncoded(0, keyIn(0), encodeValue(1))
     world.publish(() => world.shards[1])
     expect(() => map.get(0, keyIn(0))).toThrow(expect.objectContaining({ code: 'UNAVAILABLE' }))
   })
@@ -54,9 +55,9 @@ describe('maps of jobs', () => {
     const world = new World()
     const map = await open(world)
     world.publishMaps()
-    map.set(0, keyIn(0), 1)
+    map.setEncoded(0, keyIn(0), encodeValue(1))
     world.definitions.clear()
     world.publishMaps()
-    expect(() => map.set(0, keyIn(0), 1)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
+    expect(() => map.setEncoded(0, keyIn(0), encodeValue(1))).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
   })
 })

@@ -210,6 +210,24 @@ describe('slices, admission and clients that go away', () => {
     expect(await world.one.ask({ kind: 'stats' })).toMatchObject({ refused: 3, operations: 8, entries: 8 })
   })
 
+  test('a pipe whose waiting operations hold more than 16 MiB is not read until they are done', () => {
+    const world = new World({ answersAsks: false })
+    const client = world.one.connect()
+    const value = Buffer.alloc(200_000)
+    const send = (count: number): void => {
+      for (let i = 0; i < count; i += 1) client.add(SET, 'm', `a${i}`, value)
+      client.flush()
+    }
+    for (let batch = 0; batch < 4; batch += 1) send(20)
+    expect(client.paused).toBe(false)
+    send(20)
+    expect(client.paused).toBe(true)
+    world.one.tell({ type: 'reply', id: world.asks[0]?.id ?? 0, value: world.define('m') })
+    world.later.run()
+    expect(client.paused).toBe(false)
+    expect(client.answers.size).toBe(100)
+  })
+
   test('nothing is executed for a client that does not read, until it has drained', () => {
     const world = new World()
     const client = world.one.connect()

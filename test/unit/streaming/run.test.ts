@@ -119,7 +119,16 @@ describe('a job over several shards', () => {
     it(`equals arrays and loops under a tiny credit, cut-off units and a hostile order of events, seed ${seed}`, async () => {
       const connectorOf = memoryConnectors({ memory: splits.map(records => ({ records })) }, 1 + (seed % 23))
       const limits = { creditFrames: 1 + (seed % 2), waitingRowsMax: 3, frameRowsMax: 1 + (seed % 5) }
-      check(await runInProcess({ job, shards: 1 + (seed % 4), connectorOf, limits, random: seededRandom(seed) }))
+      check(
+        await runInProcess({
+          job,
+          shards: 1 + (seed % 4),
+          connectorOf,
+          limits,
+          random: seededRandom(seed),
+          cutOffChance: (seed % 3) * 0.25,
+        }),
+      )
     })
   }
 })

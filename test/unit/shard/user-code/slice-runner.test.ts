@@ -27,7 +27,7 @@ function setUp() {
       throw new Error(message)
     },
   })
-  const schedule = (label: string, run: () => void = () => undefined): void =>
+  const schedule = (label: string, run: () => void = () => undefined, stopCounts = true): void =>
     runner.schedule({
       label,
       run: () => {
@@ -36,7 +36,8 @@ function setUp() {
       },
       finish: () => events.push(`finish ${label} ${currentCall(cell)}`),
       failed: thrown => events.push(`failed ${label} ${thrown instanceof ThrownSnapshot ? thrown.message : 'not a snapshot'}`),
-      stopped: message => events.push(`stopped ${label}: ${message}`),
+      stopCounts,
+      stopped: (message, quarantined) => events.push(`stopped ${label}: ${message}${quarantined ? ' (quarantined)' : ''}`),
     })
   /** One turn of the event loop: the message, if one was asked for, then what was booked behind it. */
   const turn = (): void => {
@@ -114,6 +115,23 @@ describe('SliceRunner', () => {
     t.turn()
     expect(t.events.slice(3)).toEqual(['run b', 'finish b 0'])
     expect(t.runner.stopCount).toBe(1)
+  })
+
+  it('quarantines a label at the third stop that counts', () => {
+    const t = setUp()
+    const loop = (): void => {
+      markForStop(t.cell, currentCall(t.cell))
+      throw new Termination()
+    }
+    for (const counts of [true, false, true, false, true]) {
+      t.schedule('a', loop, counts)
+      expect(() => cutOff(t)).toThrow(Termination)
+      t.turn()
+    }
+    const stops = t.events.filter(event => event.startsWith('stopped'))
+    expect(stops.map(event => event.endsWith('(quarantined)'))).toEqual([false, false, false, false, true])
+    expect(stops[4]).toContain('now quarantined, for this was the third time')
+    expect(t.runner.stopCount).toBe(5)
   })
 
   it('refuses a quarantined label without running it', () => {

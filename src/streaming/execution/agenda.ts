@@ -1,0 +1,187 @@
+/**
+ * What one shard's task could do next: its sources, the exchanges where frames wait, the stages with due work, and the watermarks
+ * that make work due.
+ *
+ * Owns: the order of work. Does not: run it (shard-task.ts).
+ *
+ * 1. What is due (windows, timers) goes before new rows, so no row overtakes a watermark that came before it.
+ * 2. A head (a source, an edge, a stage with due work) is not run while an edge that its rows can reach is full: back-pressure
+ *    from the slowest sink to the sources. Edges point one way, so what is furthest down can always run.
+ */
+import { messageOf, NearstateError } from '../../base/errors.ts'
+import type { Assignment, Split } from '../assignment.ts'
+import type { Edge } from '../exchange/edge.ts'
+import type { RowCodec } from '../exchange/frame.ts'
+import type { StageNode } from '../graph/stage-spec.ts'
+import type { Batch } from '../operators/batch.ts'
+import { DeadLettersOperator } from '../operators/dead-letters.ts'
+import { KeyByOperator } from '../operators/key-by.ts'
+import { hasDue, type Operator } from '../operators/operator.ts'
+import { SourceOperator } from '../operators/source.ts'
+import { StageFailure } from '../operators/unit.ts'
+import type { SplitReader } from '../source.ts'
+import type { Mark } from '../time/watermarks.ts'
+import { Marks } from './marks.ts'
+import type { Plan } from './plan.ts'
+import type { TaskProfile } from './progress.ts'
+import { type Reading, SplitQueue } from './split-queue.ts'
+import { UnitSize } from './unit-size.ts'
+import type { DueHead, EdgeHead, SourceHead, Work } from './work.ts'
+
+export interface AgendaOptions {
+  readonly assignment: Assignment
+  /** Index of this shard in the assignment. */
+  readonly self: number
+  readonly codec: RowCodec
+  readonly openSplit: (stage: string, split: Split) => SplitReader
+  readonly profile?: TaskProfile
+}
+
+export class Agenda {
+  readonly #options: AgendaOptions
+  readonly #plan: Plan
+  readonly #sources: SourceHead[] = []
+  readonly #edgeHeads: EdgeHead[] = []
+  readonly #dueHeads = new Map<number, DueHead>()
+  readonly #marks: Marks
+  #sourceTurn = 0
+  #edgesFirst = true
+
+  constructor(nodes: readonly StageNode[], plan: Plan, options: AgendaOptions) {
+    this.#options = options
+    this.#plan = plan
+    for (const node of nodes) this.#addHead(node)
+    // What is furthest down the graph goes first: it makes room.
+    this.#edgeHeads.reverse()
+    const sourceMarks = new Map(this.#sources.map(({ operator, splits }) => [operator.stage, splits.mark]))
+    this.#marks = new Marks(nodes, plan.operators, sourceMarks)
+  }
+
+  /** Watermark behind each stage. */
+  get marks(): readonly Mark[] {
+    return this.#marks.behind
+  }
+
+  /** No row, window or timer can come any more. */
+  get haveEnded(): boolean {
+    return this.#marks.haveEnded
+  }
+
+  /** The work to do next; undefined: none until a frame, a drain, a reader's word, or `idleAtMs`. Throws what fails the job. */
+  next(nowMs: number): Work | undefined {
+    for (const { splits } of this.#sources) splits.checkIdle(nowMs)
+    // Source ends may make work due, and due work comes first: at most one more round per source.
+    for (;;) {
+      const due = this.#propagate()
+      if (due !== undefined) return due
+      this.#edgesFirst = !this.#edgesFirst
+      const first = this.#edgesFirst ? this.#nextFrame() : this.#nextRecords(nowMs)
+      const work = first ?? (this.#edgesFirst ? this.#nextRecords(nowMs) : this.#nextFrame())
+      if (work !== undefined || !this.#marks.haveNews) return work
+    }
+  }
+
+  /** When `next` should be asked again even if nothing happens. */
+  get idleAtMs(): number {
+    let earliest = Number.POSITIVE_INFINITY
+    for (const { splits } of this.#sources) earliest = Math.min(earliest, splits.idleAtMs)
+    return earliest
+  }
+
+  /** How many tasks this shard has of a stage. */
+  tasksOf(stage: number): number {
+    return this.#sources.find(({ operator }) => operator.stage === stage)?.splits.tasks ?? 1
+  }
+
+  closeSources(): void {
+    for (const { splits } of this.#sources) splits.close()
+  }
+
+  #addHead({ index, name, spec }: StageNode): void {
+    const { assignment, self, openSplit } = this.#options
+    const operator = this.#plan.operators[index] as Operator
+    const size = new UnitSize()
+    if (operator instanceof SourceOperator && spec.kind === 'source') {
+      const { outOfOrdernessMs = 0, idleAfterMs } = spec.eventTime ?? {}
+      const own = assignment.splits[name]?.[self] ?? []
+      const splits = new SplitQueue(own, split => openSplit(name, split), outOfOrdernessMs, idleAfterMs)
+      this.#sources.push({ kind: 'source', operator, splits, firstSplit: this.#plan.origins.firstOf(name, self), size })
+    }
+    if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) {
+      this.#edgeHeads.push({ kind: 'edge', edge: operator.edge, operator, size })
+    }
+    if (hasDue(operator)) this.#dueHeads.set(index, { kind: 'due', operator, size })
+  }
+
+  #nextFrame(): Work | undefined {
+    for (const head of this.#edgeHeads) {
+      if (isAnyFull(this.#plan.reachBehind[head.operator.stage] as readonly Edge[])) continue
+      const sender = head.edge.nextSender()
+      if (sender === undefined) continue
+      const { profile } = this.#options
+      const startedMs = profile?.nowMs() ?? 0
+      const { batch, cursor } = this.#openFrame(head, sender)
+      if (profile !== undefined) profile.exchangeMs += profile.nowMs() - startedMs
+      return { head, sender, batch, from: cursor, rows: Math.min(head.size.rows, batch.size - cursor) }
+    }
+    return undefined
+  }
+
+  #openFrame(head: EdgeHead, sender: number): { batch: Batch; cursor: number } {
+    try {
+      return head.edge.open(sender, this.#options.codec)
+    } catch (cause) {
+      const error = new NearstateError('INTERNAL', `Cannot read frame of shard ${sender}: ${messageOf(cause)}`, { cause })
+      throw new StageFailure(head.operator.stage, -1, error)
+    }
+  }
+
+  #nextRecords(nowMs: number): Work | undefined {
+    const count = this.#sources.length
+    for (let i = 0; i < count; i += 1) {
+      const head = this.#sources[(this.#sourceTurn + i) % count] as SourceHead
+      if (this.#isBlocked(head.operator.stage)) continue
+      const reading = this.#nextReading(head, nowMs)
+      if (reading === undefined) continue
+      this.#sourceTurn = (this.#sourceTurn + i + 1) % count
+      const left = (reading.batch?.records.length ?? 0) - reading.cursor
+      return { head, reading, rows: Math.min(head.size.rows, left) }
+    }
+    return undefined
+  }
+
+  #nextReading(head: SourceHead, nowMs: number): Reading | undefined {
+    const { profile } = this.#options
+    const startedMs = profile?.nowMs() ?? 0
+    try {
+      return head.splits.next(nowMs)
+    } catch (thrown) {
+      throw new StageFailure(head.operator.stage, -1, thrown)
+    } finally {
+      if (profile !== undefined) profile.parsingMs += profile.nowMs() - startedMs
+    }
+  }
+
+  #isBlocked(stage: number): boolean {
+    return isAnyFull(this.#plan.reach[stage] as readonly Edge[])
+  }
+
+  /** Carries watermarks on; where one makes work due it waits, and the first such work that can run is the answer. */
+  #propagate(): Work | undefined {
+    let due: Work | undefined
+    this.#marks.propagate((stage, watermark) => {
+      const head = this.#dueHeads.get(stage)
+      if (head === undefined) return false
+      head.operator.advanceTo(watermark)
+      if (!head.operator.prepareFire(head.size.rows)) return false
+      if (due === undefined && !this.#isBlocked(stage)) due = { head, rows: head.size.rows }
+      return true
+    })
+    return due
+  }
+}
+
+function isAnyFull(edges: readonly Edge[]): boolean {
+  for (let i = 0; i < edges.length; i += 1) if ((edges[i] as Edge).isFull) return true
+  return false
+}

@@ -1,0 +1,240 @@
+/** `Data.Pipe` over gRPC, between the transport's own ends: flow control, ends and refusals. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { NearstateError } from '../../src/base/errors.ts'
+import type { ShardId } from '../../src/base/ids.ts'
+import { createGrpcClient } from '../../src/transport/grpc/client.ts'
+import { connectShard, type ShardConnection } from '../../src/transport/grpc/pipe-client.ts'
+import { serveShard } from '../../src/transport/grpc/serve-shard.ts'
+import type { GrpcServer } from '../../src/transport/grpc/server.ts'
+import { createPeerLinks } from '../../src/transport/peer-links.ts'
+import type { PipeStreamListener } from '../../src/transport/pipe-stream.ts'
+import type { DataServer, PipeClient, PipeHandler } from '../../src/transport/ports.ts'
+import { DataDefinition, type OperationBatch, OperationKind, type ResultBatch } from '../../src/wire/generated/nearstate/v1/data.ts'
+import { emptyBatch, OperationBuilder, OperationReader } from '../../src/wire/operations.ts'
+import { ResultReader, ResultWriter } from '../../src/wire/results.ts'
+import { eventually } from './eventually.ts'
+
+/** Answers every operation with the bytes of its key, as many times as asked. */
+class EchoShard implements DataServer {
+  client: PipeClient | undefined
+  readonly batches: OperationBatch[] = []
+  closedCount = 0
+  onDrained = (): void => undefined
+  answers = true
+
+  openPipe(client: PipeClient): PipeHandler {
+    this.client = client
+    return {
+      handleBatch: batch => {
+        this.batches.push(batch)
+        if (this.answers) this.answer(batch)
+      },
+      drained: () => this.onDrained(),
+      closed: () => {
+        this.closedCount += 1
+      },
+    }
+  }
+
+  answer(batch: OperationBatch): void {
+    const reader = new OperationReader(batch)
+    const writer = new ResultWriter()
+    for (let i = 0; i < reader.count; i += 1) {
+      writer.value(reader.idAt(i), reader.keys, reader.keyBounds[i] as number, reader.keyBounds[i + 1] as number)
+    }
+    for (const results of writer.take(1n)) this.client?.send(results)
+  }
+
+  async get(): Promise<never> {
+    throw new NearstateError('PARTITION_LOST', 'it is lost')
+  }
+  set = this.get
+  delete = this.get
+  invoke = this.get
+}
+
+class Events implements PipeStreamListener {
+  readonly results: ResultBatch[] = []
+  opened = false
+  drains = 0
+  down: NearstateError | undefined
+  onOpen(): void {
+    this.opened = true
+  }
+  onDrain(): void {
+    this.drains += 1
+  }
+  onResults(batch: ResultBatch): void {
+    this.results.push(batch)
+  }
+  onDown(error: NearstateError): void {
+    this.down = error
+  }
+}
+
+const gets = (firstId: number, keys: readonly string[]): OperationBatch => {
+  const builder = new OperationBuilder()
+  for (const key of keys) builder.append(OperationKind.GET, 0, Buffer.from(key), 0, key.length, undefined, 0, 0, undefined)
+  return builder.take(firstId, 0n)
+}
+
+describe('a pipe', () => {
+  let shard: EchoShard
+  let server: GrpcServer
+  let connection: ShardConnection
+  let events: Events
+
+  beforeEach(async () => {
+    shard = new EchoShard()
+    const listener = { onPeerMessage: () => undefined, onPeerDown: () => undefined, onPeerDrain: () => undefined }
+    const links = createPeerLinks({ self: 'self' as ShardId, addressOf: () => undefined, listener })
+    server = await serveShard({ host: '127.0.0.1', port: 0, server: shard, links, messageMaxBytes: 1024 * 1024 })
+    connection = connectShard(`127.0.0.1:${server.port}`)
+    events = new Events()
+  })
+
+  afterEach(async () => {
+    connection.close()
+    await server.stop(0)
+  })
+
+  test('opens before anything is sent, and answers', async () => {
+    const pipe = connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    expect(shard.batches).toEqual([])
+    pipe.write(gets(7, ['a', 'bc']))
+    await eventually(() => events.results.length).toBe(1)
+    const reader = new ResultReader(events.results[0] as ResultBatch)
+    expect([reader.idAt(0), reader.idAt(1), reader.values.toString()]).toEqual([7, 8, 'abc'])
+  })
+
+  test('that its client closes is closed once at the shard', async () => {
+    const pipe = connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    pipe.close()
+    await eventually(() => shard.closedCount).toBe(1)
+    expect(shard.client?.send(new ResultWriter().take(0n)[0] ?? { ...emptyResult })).toBe(true)
+    expect(events.down).toBeUndefined()
+  })
+
+  test('whose client half-closes is answered first, and then ended', async () => {
+    shard.answers = false
+    const client = createGrpcClient(DataDefinition, `127.0.0.1:${server.port}`)
+    const call = client.pipe()
+    const results: ResultBatch[] = []
+    const ended = new Promise<void>(resolve => call.on('end', resolve))
+    call.on('data', (batch: ResultBatch) => results.push(batch))
+    call.write(gets(1, ['a', 'b']))
+    call.end()
+    await eventually(() => shard.batches.length).toBe(1)
+    expect(results).toEqual([])
+    shard.answer(shard.batches[0] as OperationBatch)
+    await ended
+    expect(results.map(batch => batch.count)).toEqual([2])
+    expect(shard.closedCount).toBe(1)
+    client.close()
+  })
+
+  test('that the shard fails ends with its error', async () => {
+    connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    shard.client?.fail(new NearstateError('UNSUPPORTED_VERSION', 'too new'))
+    await eventually(() => events.down).toMatchObject({ code: 'UNSUPPORTED_VERSION', message: 'too new' })
+    expect(shard.closedCount).toBe(1)
+  })
+
+  test('with bytes that are no batch ends with INVALID_ARGUMENT', async () => {
+    const bytes = { encode: () => ({ finish: () => Buffer.from([0x0a, 0xff]) }), decode: DataDefinition.methods.pipe.responseType.decode }
+    const definition = { ...DataDefinition, methods: { pipe: { ...DataDefinition.methods.pipe, requestType: bytes } } }
+    const client = createGrpcClient(definition, `127.0.0.1:${server.port}`)
+    const call = client.pipe()
+    const failed = new Promise<Error>(resolve => call.on('error', failure => resolve(failure)))
+    call.resume()
+    call.write({} as never)
+    expect(await failed).toMatchObject({ code: 3 })
+    client.close()
+  })
+
+  test('with a message above the limit ends with RESOURCE_EXHAUSTED', async () => {
+    const pipe = connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    pipe.write({ ...emptyBatch(), keys: Buffer.alloc(1024 * 1024 + 1) })
+    await eventually(() => events.down?.code).toBe('RESOURCE_EXHAUSTED')
+  })
+
+  test('to a server that goes away is down, and a new one is refused at once', async () => {
+    connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    await server.stop(0)
+    await eventually(() => events.down?.code).toBe('UNAVAILABLE')
+    const again = new Events()
+    connection.openPipe(again)
+    await eventually(() => again.down?.code).toBe('UNAVAILABLE')
+    expect(again.opened).toBe(false)
+  })
+
+  test('that the shard has paused is not read until it goes on', async () => {
+    const pipe = connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    shard.client?.pause()
+    for (let i = 0; i < 50; i += 1) pipe.write(gets(i, ['k']))
+    await new Promise(resolve => setTimeout(resolve, 50))
+    const before = shard.batches.length
+    expect(before).toBeLessThan(50)
+    shard.client?.resume()
+    await eventually(() => shard.batches.length).toBe(50)
+  })
+
+  test('of a client that does not read stops the shard, which goes on when it has drained', async () => {
+    const client = createGrpcClient(DataDefinition, `127.0.0.1:${server.port}`)
+    const call = client.pipe()
+    call.on('error', () => undefined) // it is cut at the end
+    // A stream of grpc-js that was never read takes without bound; one that was paused does not.
+    call.on('data', () => undefined)
+    call.write(gets(0, ['k']))
+    await eventually(() => shard.batches.length).toBe(1)
+    call.pause()
+    const answer = { ...emptyResult, count: 1, statuses: [1], valueLengths: [500_000], values: Buffer.alloc(500_000) }
+    let taken = 0
+    const flood = (): void => {
+      while (taken < 200) {
+        taken += 1
+        if (shard.client?.send(answer) === false) return
+      }
+    }
+    shard.onDrained = flood
+    flood()
+    let before = -1
+    while (before !== taken) {
+      before = taken
+      await new Promise(resolve => setTimeout(resolve, 100))
+    }
+    // What lies between: the queues of grpc-js at both ends and the windows of HTTP/2, not all that the shard could produce.
+    expect(taken).toBeLessThan(100)
+    call.write(gets(1, ['k']))
+    await new Promise(resolve => setTimeout(resolve, 50))
+    expect(shard.batches.length).toBe(1)
+    call.resume()
+    await eventually(() => taken).toBe(200)
+    await eventually(() => shard.batches.length).toBe(2)
+    client.close()
+  })
+
+  test('unary calls carry typed errors', async () => {
+    const client = createGrpcClient(DataDefinition, `127.0.0.1:${server.port}`)
+    await expect(client.get({ map: 'm', key: Buffer.from('k') })).rejects.toMatchObject({ code: 'PARTITION_LOST', message: 'it is lost' })
+    client.close()
+  })
+})
+
+const emptyResult: ResultBatch = {
+  tableVersion: 0n,
+  ids: [],
+  firstId: 0,
+  count: 0,
+  statuses: [],
+  valueLengths: [],
+  values: Buffer.alloc(0),
+  details: [],
+  chunk: undefined,
+}

@@ -1,0 +1,183 @@
+/** What the builder's types accept, and the mistakes that they refuse. Compiled by the type check; never run. */
+import {
+  avg,
+  count,
+  countDistinct,
+  defineJob,
+  defineKey,
+  defineTupleKey,
+  files,
+  generator,
+  max,
+  row,
+  type Schema,
+  sum,
+  tumbling,
+} from 'nearstate/stream'
+
+interface Line {
+  readonly customerId?: string | undefined
+  readonly country: string
+  readonly amount: number
+  readonly invoiceNo: string
+  readonly at: number
+}
+interface Profile {
+  readonly tier: 'new' | 'gold'
+  readonly ltv: number
+}
+declare const LineSchema: Schema<Line>
+declare const ProfileSchema: Schema<Profile>
+declare const DaySchema: Schema<{ lines: number; revenueMills: number }>
+declare const ArgsSchema: Schema<{ readonly path: string }>
+
+export const Customer = defineKey('customer', 'string')
+export const Country = defineKey('country', 'string')
+export const Seat = defineKey('seat', 'int64')
+export const CountryDay = defineTupleKey('country-day', Country, { day: 'string' })
+
+export default defineJob('retail-360', flow => {
+  const profiles = flow.map('profiles', Customer, ProfileSchema)
+  const countries = flow.map('countries', Country, ProfileSchema)
+  const seats = flow.map('seats', Seat, ProfileSchema)
+  const days = flow.map('country-days', CountryDay, DaySchema)
+  const lines = flow
+    .source('lines', files({ path: 'x/*.csv', format: 'csv', row: LineSchema }))
+    .eventTime(l => l.at, { outOfOrderness: '5s', idleAfter: '30s' })
+
+  const known = lines.require('known customers', 'customerId')
+  known.rejected('unknown').map('still a line', (l): string | undefined => l.customerId)
+  const byCustomer = known.keyBy('by customer', Customer, l => l.customerId)
+  const alsoKnown = lines
+    .filter('known, by guard', (l): l is Line & { customerId: string } => l.customerId !== undefined)
+    .keyBy('k2', Customer, l => l.customerId)
+
+  const enriched = byCustomer.enrich('with profile', profiles, (l, p) => ({ ...l, tier: p?.tier ?? 'new' }))
+  enriched.map('tier is inferred', l => {
+    const tier: 'new' | 'gold' = l.tier
+    return tier
+  })
+
+  // @ts-expect-error same codec, other identity: a string that is a country is not a customer
+  byCustomer.enrich('wrong identity', countries, (l, p) => ({ ...l, p }))
+  // @ts-expect-error other codec
+  byCustomer.enrich('wrong type', seats, (l, p) => ({ ...l, p }))
+  // @ts-expect-error not keyed yet
+  lines.enrich('not keyed', profiles, (l, p) => ({ ...l, p }))
+  // @ts-expect-error undefined is no key
+  lines.keyBy('maybe', Customer, l => l.customerId)
+  // @ts-expect-error a boolean filter on a property does not narrow the row
+  lines.filter('known', l => l.customerId !== undefined).keyBy('by', Customer, l => l.customerId)
+  // @ts-expect-error no such field
+  lines.require('typo', 'custmerId')
+  // @ts-expect-error only a require stage has rejected rows
+  lines.rejected('nothing')
+  // @ts-expect-error a stage without key has no windows
+  lines.window('not keyed', tumbling('1d'), { n: count() })
+  // @ts-expect-error a stage without key has no sink to a map
+  lines.sink('not keyed', profiles)
+  // @ts-expect-error event time is a number of milliseconds
+  flow.source('bad time', files({ path: 'x', format: 'csv', row: LineSchema })).eventTime(l => l.country)
+
+  const byCountry = enriched.rekey('by country', Country, l => l.country)
+  byCountry.enrich('with country', countries, (l, c) => ({ ...l, gold: c?.tier === 'gold' }))
+  // @ts-expect-error after rekey the old key's map is remote
+  byCountry.enrich('stale key', profiles, (l, p) => ({ ...l, p }))
+  // @ts-expect-error a stage of another key cannot be merged in
+  byCountry.merge('two keys', enriched)
+  byCustomer.merge('one key', alsoKnown)
+
+  const spend = enriched.window('spend 1h', tumbling('1h'), {
+    spend: sum(l => l.amount),
+    orders: countDistinct(l => l.invoiceNo),
+    n: count(),
+    mean: avg(l => l.amount),
+    last: max(l => l.invoiceNo),
+  })
+  spend.map('check', (w, key) => {
+    const k: string = key
+    const s: number = w.spend
+    const e: number = w.windowEnd
+    const last: string | undefined = w.last
+    // @ts-expect-error a mean may be missing
+    const mean: number = w.mean
+    return { k, s, e, last, mean }
+  })
+  spend.late('late lines').map('still a line, with tier', l => l.tier)
+  // @ts-expect-error only a window has late rows
+  enriched.late('nothing')
+  // @ts-expect-error no such field on the row
+  enriched.window('typo', tumbling('1d'), { spend: sum(l => l.amout) })
+  // @ts-expect-error a sum is over numbers
+  enriched.window('sum of text', tumbling('1d'), { spend: sum(l => l.invoiceNo) })
+  const running = enriched.aggregate('running', { n: count() })
+  running.map('rolling', r => {
+    const k: string = r.key
+    const n: number = r.n
+    return { k, n }
+  })
+
+  byCountry
+    .window('days', tumbling('1d'), { lines: count(), revenueMills: sum(l => l.amount) })
+    .sink('to country-days', days, w => [String(w.windowStart)])
+  spend
+    .map('shape', w => ({ lines: w.n, revenueMills: w.spend, day: 'x' }))
+    // @ts-expect-error tuple map placed by country, stage keyed by customer
+    .sink('not local', days, w => [w.day])
+  // @ts-expect-error a tuple map wants the other elements of its key
+  byCountry.map('day', l => ({ lines: 1, revenueMills: l.amount })).sink('no rest', days)
+
+  const velocity = enriched.process('velocity', {
+    emits: row<{ readonly customer: string; readonly fast: boolean }>(),
+    state: () => ({ recent: [] as number[] }),
+    onEvent(ctx, l) {
+      ctx.state.recent.push(l.at)
+      ctx.setTimer('quiet', ctx.eventTimeMs + 60_000)
+      ctx.emit({ customer: ctx.key, fast: ctx.state.recent.length > 3 })
+      // @ts-expect-error state is typed
+      ctx.state.recent.push('x')
+      // @ts-expect-error what is emitted is typed
+      ctx.emit({ customer: 1 })
+    },
+    onTimer(ctx, timer) {
+      if (timer === 'quiet') ctx.state.recent.length = 0
+    },
+  })
+  enriched.process('silent', {
+    state: () => 0,
+    onEvent(ctx) {
+      ctx.state += 1
+      // @ts-expect-error a stage that declares no rows emits none
+      ctx.emit({})
+    },
+  })
+  enriched.process('asynchronous', {
+    state: () => 0,
+    // @ts-expect-error user code is synchronous
+    async onEvent(ctx) {
+      ctx.state += 1
+    },
+  })
+  const scored = velocity.map('scored', v => ({ ...v, churn: 0.5 }))
+  scored.sink('to features', flow.map('features', Customer))
+  // @ts-expect-error the map's schema is not what the rows are
+  scored.sink('wrong shape', profiles)
+  scored.map('as profile', (s): Profile => ({ tier: s.fast ? 'gold' : 'new', ltv: s.churn })).sink('to profiles', profiles)
+  // @ts-expect-error sink to a map with another key needs a rekey
+  scored.sink('elsewhere', flow.map('features2', Country))
+  flow.source('generated', generator({ events: n => ({ seat: n }), count: 10 })).keyBy('by seat', Seat, e => e.seat)
+  // @ts-expect-error a seat is a number
+  flow.source('numbers', generator({ events: n => ({ seat: String(n) }) })).keyBy('as text', Seat, e => e.seat)
+  flow.source('text rows', files({ path: ['a.csv', 'b.csv'], format: 'csv' })).map('fields are text', r => r['Country']?.length)
+  // @ts-expect-error durations are literals: '5 parsecs' never compiles
+  tumbling('5 parsecs')
+})
+
+export const withArguments = defineJob('typed arguments', { args: ArgsSchema, onError: 'deadLetter' }, (flow, args) => {
+  flow.source('lines', files({ path: args.path, format: 'jsonl', row: LineSchema })).map('line', l => l.country)
+  // @ts-expect-error arguments are typed
+  args.pth.length
+})
+
+// @ts-expect-error there is no such rule
+defineJob('bad rule', { onError: 'ignore' }, () => {})
