@@ -32,6 +32,7 @@ export const arrowNames: readonly string[] = [
   ].map(kind => `table.${kind}`),
   'order.handOver',
   'promise.given',
+  'promise.refused',
   'replica.storeReplaced',
   'replica.serves',
   'replica.stopsServing',

@@ -17,7 +17,10 @@ for (const variant of brokenVariants) {
   for (; seed < variant.fromSeed + Number(values.seeds) && caught.length < Number(values.catches); seed += 1) {
     let by: string | undefined
     try {
-      const [first] = runSimulation(seed, profile ?? variant.options, { rules: variant.rules }).violations
+      const [first] = runSimulation(seed, profile ?? variant.options, {
+        rules: variant.rules,
+        ...(variant.faults === undefined ? {} : { faults: variant.faults(seed) }),
+      }).violations
       by = first?.invariant
     } catch (error) {
       by = `thrown: ${error instanceof Error ? error.message : String(error)}`

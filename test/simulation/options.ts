@@ -19,6 +19,11 @@ export interface SimulationOptions {
   readonly weights: FaultOptions['weights']
   /** The network's weather when nothing is done to it. */
   readonly luck: NetworkLuck
+  /** How often a message from control thread to shard waits, at most so long: a busy shard. */
+  readonly threadLag: { readonly part: number; readonly maxMs: number }
+  /** Part of the messages between control threads of which one side is behind that bring the newer table. */
+  readonly viewPart: number
+  readonly messageMaxBytes: number
   /** A client's session at a partition is forgotten so long after the last contact. */
   readonly clientSessionTtlMs: number
   readonly timedPart: number
@@ -44,6 +49,9 @@ export const fullRun: SimulationOptions = {
   faults: 12,
   weights: allFaults,
   luck: calmLuck,
+  threadLag: { part: 0.1, maxMs: 80 },
+  viewPart: 0.85,
+  messageMaxBytes: 700,
   clientSessionTtlMs: 5000,
   timedPart: 0.1,
   readPart: 0.5,

@@ -19,6 +19,9 @@ export const slowNetwork: SimulationOptions = {
   weights: { crash: 4, isolate: 6, cutBothWays: 5, cutOneWay: 4, pause: 2, quickRestart: 2, cutCoordinator: 2, pauseControl: 1 },
 }
 
+/** Many nodes, small messages: a backup that comes back with a tail of its own catches up step by step. */
+export const smallMessages: SimulationOptions = { ...slowNetwork, hosts: 5, spareHosts: 0, messageMaxBytes: 100 }
+
 /** Nobody dies, everybody is suspected: promises. */
 export const suspicious: SimulationOptions = {
   ...dense,
@@ -36,6 +39,12 @@ export const suspicious: SimulationOptions = {
   },
 }
 
+/** Shards that learn late what their control thread knows, and tables that seldom ride along. */
+export const slowThreads: SimulationOptions = { ...suspicious, threadLag: { part: 0.6, maxMs: 300 }, viewPart: 0.3 }
+
+/** Answers that come later than the margin between the two ends of a promise. */
+export const slowAnswers: SimulationOptions = { ...suspicious, luck: { loss: 0.01, duplicate: 0.02, straggle: 0.02, meanDelayMs: 45 } }
+
 /** Processes come and go: learners, snapshots, hand-overs. */
 export const restless: SimulationOptions = {
   ...dense,
@@ -44,3 +53,27 @@ export const restless: SimulationOptions = {
   luck: { loss: 0.02, duplicate: 0.02, straggle: 0.01, meanDelayMs: 6 },
   weights: { join: 6, leave: 8, crash: 3, quickRestart: 2, isolate: 3, cutBothWays: 2, coordinatorLosesAnswers: 3 },
 }
+
+const late = (kind: string, part: number, maxMs: number): SimulationOptions => ({
+  ...slowNetwork,
+  luck: { ...slowNetwork.luck, late: { kind, part, maxMs } },
+})
+
+export const lateAcknowledgements = late('appended', 0.08, 6000)
+export const lateRequests = late('request', 0.4, 4000)
+
+/** Copies of writes that come after their session was forgotten. */
+export const lateCalls: SimulationOptions = {
+  ...dense,
+  callsPerSecond: 8,
+  readPart: 0.2,
+  clientSessionTtlMs: 600,
+  faults: 4,
+  luck: { loss: 0.05, duplicate: 0.3, straggle: 0.01, meanDelayMs: 2, late: { kind: 'call', part: 0.2, maxMs: 4000 } },
+}
+
+/** For scenarios by plan: one partition per host, so that every host is a primary. */
+export const planned: SimulationOptions = { ...dense, partitions: 3, runMs: 9000, spareHosts: 0, keys: 6, callsPerSecond: 20 }
+export const plannedPair: SimulationOptions = { ...planned, backups: 1 }
+export const plannedFive: SimulationOptions = { ...planned, hosts: 5, partitions: 5 }
+export const plannedCrowd: SimulationOptions = { ...planned, clients: 16, callsPerSecond: 3, readPart: 0.6 }

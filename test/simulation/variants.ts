@@ -2,6 +2,9 @@
  * The protocol with one rule taken away each: rows of protocol-variants.md. Every broken one must be caught, or the checkers and the
  * bad luck of the simulation are worth nothing. Those in which a rule is put in another, right way must stay green.
  */
+import type { TimedFault } from './faults/fault.ts'
+import * as profiles from './profiles.ts'
+import * as scenarios from './scenarios.ts'
 import { hostileRun, type SimulationOptions } from './options.ts'
 import { type AllRules, allRules } from './simulation.ts'
 
@@ -9,73 +12,77 @@ export interface Variant {
   readonly name: string
   readonly rules: AllRules
   readonly options: SimulationOptions
+  /** undefined: by the seed. */
+  readonly faults: ((seed: number) => readonly TimedFault[]) | undefined
   /** Seeds from here on are tried until one catches it. */
   readonly fromSeed: number
 }
 
-const replication = (off: keyof AllRules['replication'], options: Partial<SimulationOptions> = {}, fromSeed = 1): Variant => ({
-  name: off,
-  rules: { ...allRules, replication: { ...allRules.replication, [off]: false } },
-  options: { ...hostileRun, ...options },
+interface Luck {
+  readonly options?: SimulationOptions
+  readonly faults?: (seed: number) => readonly TimedFault[]
+  readonly fromSeed?: number
+}
+
+const variant = (name: string, rules: AllRules, { options = hostileRun, fromSeed = 1, faults }: Luck): Variant => ({
+  name,
+  rules,
+  options: { ...options, settleMs: 0 },
+  faults,
   fromSeed,
 })
 
-const membership = (off: keyof AllRules['membership'], options: Partial<SimulationOptions> = {}, fromSeed = 1): Variant => ({
-  name: off,
-  rules: { ...allRules, membership: { ...allRules.membership, [off]: false } },
-  options: { ...hostileRun, ...options },
-  fromSeed,
-})
+const replication = (off: keyof AllRules['replication'], luck: Luck = {}): Variant =>
+  variant(off, { ...allRules, replication: { ...allRules.replication, [off]: false } }, luck)
 
-const driver = (off: keyof AllRules['driver'], options: Partial<SimulationOptions> = {}, fromSeed = 1): Variant => ({
-  name: off,
-  rules: { ...allRules, driver: { ...allRules.driver, [off]: false } },
-  options: { ...hostileRun, ...options },
-  fromSeed,
-})
+const membership = (off: keyof AllRules['membership'], luck: Luck = {}): Variant =>
+  variant(off, { ...allRules, membership: { ...allRules.membership, [off]: false } }, luck)
+
+const driver = (off: keyof AllRules['driver'], luck: Luck = {}): Variant =>
+  variant(off, { ...allRules, driver: { ...allRules.driver, [off]: false } }, luck)
 
 export const brokenVariants: readonly Variant[] = [
   replication('cutDifferingTail'),
-  replication('acknowledgeOnlyMessage'),
+  replication('acknowledgeOnlyMessage', { options: profiles.slowNetwork }),
   replication('refuseOlderEpoch'),
-  replication('learnNewerEpochFirst'),
+  replication('learnNewerEpochFirst', { options: profiles.slowThreads }),
   replication('acknowledgementsOfAll'),
-  replication('acknowledgementsBoundToIncarnation'),
-  replication('currentEpochAcknowledgements'),
-  replication('committedCappedAtMatched'),
+  replication('acknowledgementsBoundToIncarnation', { options: profiles.lateAcknowledgements }),
+  replication('currentEpochAcknowledgements', { options: profiles.lateAcknowledgements }),
+  replication('committedCappedAtMatched', { options: profiles.smallMessages }),
   replication('deposedStartsEmpty'),
   replication('removalLearnedFirst'),
   replication('countBeforeAsking'),
   replication('learnerAcknowledgedCommitted'),
   replication('learnerAppliedLastChunk'),
   replication('logFromFirstChunk'),
-  replication('minInSyncAtAnswer', { minInSync: 2 }),
+  replication('minInSyncAtAnswer', { options: { ...profiles.slowNetwork, minInSync: 2 } }),
   replication('readNeedsPromises'),
-  replication('promisesOfAll'),
-  replication('countedLearnerPromises'),
-  replication('promiseOfAppliedVersion'),
-  replication('readCheckAfterReceipt'),
+  replication('promisesOfAll', { options: profiles.planned, faults: scenarios.staggered }),
+  replication('countedLearnerPromises', { options: profiles.restless }),
+  replication('promiseOfAppliedVersion', { options: profiles.slowThreads }),
+  replication('readCheckAfterReceipt', { options: profiles.plannedCrowd, faults: scenarios.frozen }),
   replication('readWaitsForCommit'),
-  replication('promiseOnlyAtEqualVersions'),
-  replication('promotedStopsPromising'),
-  replication('promiseFromSendTime'),
-  replication('promiseMargin'),
-  replication('promisesBoundToIncarnation'),
-  replication('waitAfterPromotion'),
-  replication('waitForAllEarlierPrimaries'),
-  replication('waitAfterGivingUp'),
-  replication('stopBeforeHandOver'),
-  replication('drainBeforeHandOver'),
-  replication('onlyServingHandsOver'),
+  replication('promiseOnlyAtEqualVersions', { options: profiles.slowThreads }),
+  replication('promotedStopsPromising', { options: profiles.slowThreads }),
+  replication('promiseFromSendTime', { options: profiles.slowAnswers }),
+  replication('promiseMargin', { options: profiles.suspicious }),
+  replication('promisesBoundToIncarnation', { options: profiles.slowNetwork }),
+  replication('waitAfterPromotion', { options: profiles.suspicious }),
+  replication('waitForAllEarlierPrimaries', { options: profiles.plannedFive, faults: scenarios.twice }),
+  replication('waitAfterGivingUp', { options: profiles.plannedPair, faults: scenarios.quickOperator }),
+  replication('stopBeforeHandOver', { options: profiles.restless }),
+  replication('drainBeforeHandOver', { options: profiles.restless }),
+  replication('onlyServingHandsOver', { options: profiles.restless }),
   replication('deduplicate'),
-  replication('snapshotHoldsDeduplication'),
+  replication('snapshotHoldsDeduplication', { options: profiles.restless }),
   replication('recordedAnswerWaits'),
-  replication('unknownTicketRefused'),
-  membership('requestsBoundToEpoch'),
+  replication('unknownTicketRefused', { options: profiles.lateCalls }),
+  membership('requestsBoundToEpoch', { options: profiles.lateRequests }),
   membership('casNamesIncarnation'),
-  membership('promotionRemovesOldPrimary'),
-  membership('lastReplicaStays'),
-  membership('onlyDeadGivenUp'),
-  driver('expiryIsAnEffect', { timedPart: 0.6 }),
+  membership('promotionRemovesOldPrimary', { options: profiles.slowNetwork }),
+  membership('lastReplicaStays', { options: profiles.suspicious }),
+  membership('onlyDeadGivenUp', { options: profiles.plannedPair, faults: scenarios.rashOperator }),
+  driver('expiryIsAnEffect', { options: { ...profiles.suspicious, timedPart: 0.7 } }),
   driver('freshIncarnation'),
 ]

@@ -103,6 +103,7 @@ export class SimulatedNode {
         addressOf: id => this.#addressOf(id),
         partitionCount: options.partitions,
         minInSync: options.minInSync,
+        messageMaxBytes: options.messageMaxBytes,
         clientSessionTtlMs: options.clientSessionTtlMs,
         rules: rules.replication,
         driverRules: rules.driver,
@@ -245,8 +246,18 @@ export class SimulatedNode {
     for (const { id, status, address } of this.view?.state.members ?? []) {
       if (id === this.id || status === 'dead') continue
       const isBehind = (this.#knownVersion.get(id) ?? 0) < (this.view?.version ?? 0)
-      this.#send(address, { kind: 'peer', message: this.#promises.heartbeat(nowMs, id), view: isBehind ? this.view : undefined, suspects })
+      this.#send(address, {
+        kind: 'peer',
+        message: this.#promises.heartbeat(nowMs, id),
+        view: isBehind ? this.#viewByLuck() : undefined,
+        suspects,
+      })
     }
+  }
+
+  /** A table does not always come along; the protocol must not need it to. */
+  #viewByLuck(): ClusterView | undefined {
+    return this.#setting.random.next() < this.#setting.options.viewPart ? this.view : undefined
   }
 
   #order(): void {
@@ -290,7 +301,7 @@ export class SimulatedNode {
         const answer = this.#promises.handleHeartbeat(nowMs, peer)
         if (answer === undefined) return
         this.#setting.counters.add(answer.promised ? 'promise.given' : 'promise.refused')
-        const view = (this.view?.version ?? 0) > peer.version ? this.view : undefined
+        const view = (this.view?.version ?? 0) > peer.version ? this.#viewByLuck() : undefined
         return this.#send(from, { kind: 'peer', message: answer, view, suspects: this.#membership.suspects(nowMs) })
       }
       case 'request':
@@ -314,8 +325,9 @@ export class SimulatedNode {
 
   /** In order; a thread that is busy takes it later. */
   #toShard(shard: SimulatedShard, run: () => void): void {
-    const { scheduler, random } = this.#setting
-    const delayMs = random.next() < 0.1 ? random.next() * 80 : 0.01 + random.next() * 0.05
+    const { scheduler, random, options } = this.#setting
+    const { part, maxMs } = options.threadLag
+    const delayMs = random.next() < part ? random.next() * maxMs : 0.01 + random.next() * 0.05
     const atMs = Math.max(scheduler.nowMs + delayMs, this.#shardTakesAtMs.get(shard) ?? 0)
     this.#shardTakesAtMs.set(shard, atMs)
     scheduler.at(atMs, run)

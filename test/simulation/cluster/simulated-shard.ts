@@ -32,6 +32,7 @@ export interface ShardSetting {
   readonly addressOf: (shard: ShardId) => string | undefined
   readonly partitionCount: number
   readonly minInSync: number
+  readonly messageMaxBytes: number
   readonly clientSessionTtlMs: number
   readonly rules: ReplicationRules
   readonly driverRules: DriverRules
@@ -99,7 +100,7 @@ export class SimulatedShard {
           heldPromise: setting.heldPromise,
           minInSync: setting.minInSync,
           // Small, so that a run sees windows, retained logs and snapshots of several chunks.
-          messageMaxBytes: 700,
+          messageMaxBytes: setting.messageMaxBytes,
           windowBytes: 4000,
           chunkMaxBytes: 150,
           logRetainBytes: random.next() < 0.5 ? 0 : 1500,

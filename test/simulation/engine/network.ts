@@ -16,6 +16,8 @@ export interface NetworkLuck {
   /** A message that comes seconds late, after whatever happened since. */
   readonly straggle: number
   readonly meanDelayMs: number
+  /** Messages of one kind that come late more often, and later. */
+  readonly late?: { readonly kind: string; readonly part: number; readonly maxMs: number }
 }
 
 export const calmLuck: NetworkLuck = { loss: 0.001, duplicate: 0.001, straggle: 0.0005, meanDelayMs: 0.8 }
@@ -27,6 +29,9 @@ export interface Endpoint {
 }
 
 export const hostOf = (address: string): string => address.slice(0, address.indexOf(':'))
+
+const kindOf = (message: unknown): unknown =>
+  typeof message === 'object' && message !== null && 'kind' in message ? message.kind : undefined
 
 const straggleMaxMs = 4000
 
@@ -83,7 +88,7 @@ export class Network {
     const copies = !isLocal && mayRepeat && random.next() < this.luck.duplicate ? 2 : 1
     if (copies === 2) this.#counters.add('network.duplicated')
     for (let i = 0; i < copies; i += 1) {
-      this.#scheduler.after(this.#delayMs(isLocal), () => {
+      this.#scheduler.after(this.#delayMs(isLocal, message), () => {
         // What is on the way when a direction is cut is lost with it.
         if (this.isCut(from.host, host)) return this.#counters.add('network.cut')
         const endpoint = this.#endpoints.get(to)
@@ -93,8 +98,13 @@ export class Network {
     }
   }
 
-  #delayMs(isLocal: boolean): number {
+  #delayMs(isLocal: boolean, message: unknown): number {
     const random = this.#random
+    const { late } = this.luck
+    if (late !== undefined && !isLocal && kindOf(message) === late.kind && random.next() < late.part) {
+      this.#counters.add('network.straggled')
+      return random.next() * late.maxMs
+    }
     if (isLocal) return 0.01 + random.next() * 0.05
     if (random.next() < this.luck.straggle) {
       this.#counters.add('network.straggled')
