@@ -29,13 +29,17 @@ export class MigrationSteps {
     this.#options = options
   }
 
-  /** The next state; the same when there is nothing to do now. */
-  step(state: ClusterState): ClusterState {
+  /**
+   * The next state; the same when there is nothing to do now. A record handed over since `before`, which nobody has read yet, stays as
+   * it is: only whoever reads that very record need not wait.
+   */
+  step(state: ClusterState, before: ClusterState = state): ClusterState {
     if (!this.#refresh(state)) return state
     const moves = movesOf(state)
     let next = state
     for (const [partition, record] of state.partitions.entries()) {
       if (record.primary === undefined || availabilityOf(state, record) !== 'available') continue
+      if (record.handedOver === true && record !== before.partitions[partition]) continue
       next = this.#stepPartition(next, partition, record, record.primary, moves)
     }
     return forgetLeft(next)

@@ -138,17 +138,16 @@ export function addLearner(state: ClusterState, partition: number, replica: Repl
   return withRecord(state, partition, { ...record, backups: [...record.backups, replica] })
 }
 
-/** A replica that is not wanted there goes; never the primary. */
+/**
+ * A replica that is not wanted there goes; never the primary. A learner's going is a new epoch too: taken in again in the same one, it
+ * could acknowledge entries and then, late, learn that it has to go (hostile seed 21 with slow threads).
+ */
 export function dropReplica(state: ClusterState, partition: number, replica: Replica): ClusterState {
   const record = state.partitions[partition]
   assert(record !== undefined && !isSameReplica(record.primary, replica), 'a primary hands over before it goes')
   const backups = record.backups.filter(other => !isSameReplica(other, replica))
   const inSync = record.inSync.filter(other => !isSameReplica(other, replica))
-  return withRecord(
-    state,
-    partition,
-    inSync.length === record.inSync.length ? { ...record, backups } : newEpoch(record, { backups, inSync }),
-  )
+  return withRecord(state, partition, newEpoch(record, { backups, inSync }))
 }
 
 const nextEpoch = (record: PartitionRecord): Epoch => (record.epoch + 1) as Epoch

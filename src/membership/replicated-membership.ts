@@ -164,7 +164,7 @@ export class ReplicatedMembership {
       if (hasFormed(state)) changes.push({ kind: 'formed', nodes: state.members.length, partitions: state.partitionCount })
     }
     state = this.#decideRequests(state, changes)
-    const moved = this.#steps.step(state)
+    const moved = this.#steps.step(state, this.#view.state)
     if (moved !== state) changes.push({ kind: 'moves' })
     return changes.length === 0 ? undefined : { expectedVersion: version, state: moved, changes }
   }
