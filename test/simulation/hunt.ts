@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { runSimulation } from './simulation.ts'
 import * as profiles from './profiles.ts'
-import { brokenVariants } from './variants.ts'
+import { brokenVariants, extrasOf } from './variants.ts'
 
 const { values, positionals } = parseArgs({
   options: { seeds: { type: 'string', default: '100' }, catches: { type: 'string', default: '1' }, profile: { type: 'string' } },
@@ -17,10 +17,7 @@ for (const variant of brokenVariants) {
   for (; seed < variant.fromSeed + Number(values.seeds) && caught.length < Number(values.catches); seed += 1) {
     let by: string | undefined
     try {
-      const [first] = runSimulation(seed, profile ?? variant.options, {
-        rules: variant.rules,
-        ...(variant.faults === undefined ? {} : { faults: variant.faults(seed) }),
-      }).violations
+      const [first] = runSimulation(seed, profile ?? variant.options, extrasOf(variant, seed)).violations
       by = first?.invariant
     } catch (error) {
       by = `thrown: ${error instanceof Error ? error.message : String(error)}`

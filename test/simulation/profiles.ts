@@ -77,3 +77,37 @@ export const planned: SimulationOptions = { ...dense, partitions: 3, runMs: 9000
 export const plannedPair: SimulationOptions = { ...planned, backups: 1 }
 export const plannedFive: SimulationOptions = { ...planned, hosts: 5, partitions: 5 }
 export const plannedCrowd: SimulationOptions = { ...planned, clients: 16, callsPerSecond: 3, readPart: 0.6 }
+
+/** Copying takes long enough for things to happen meanwhile. */
+export const slowCopies: SimulationOptions = { ...plannedPair, keys: 60, callsPerSecond: 40, luck: { ...plannedPair.luck, meanDelayMs: 8 } }
+export const plannedFour: SimulationOptions = { ...slowCopies, hosts: 4, partitions: 4, backups: 2 }
+
+/** Shards hear of tables late, and their control threads stand still. */
+export const deafShards: SimulationOptions = {
+  ...dense,
+  threadLag: { part: 0.6, maxMs: 2000 },
+  weights: { pauseControl: 10, cutCoordinator: 4, isolate: 2, cutOneWay: 2 },
+}
+
+/** Tables seldom ride along with heartbeats. */
+export const fewTables: SimulationOptions = {
+  ...dense,
+  hosts: 5,
+  partitions: 3,
+  spareHosts: 0,
+  viewPart: 0.03,
+  weights: { isolate: 10, cutBothWays: 3, cutCoordinator: 4, pauseControl: 2 },
+}
+
+/** Often one copy alone is left, and a new one is built. */
+export const lonely: SimulationOptions = { ...dense, backups: 1, weights: { crash: 8, quickRestart: 4, isolate: 2, join: 3, leave: 2 } }
+
+/** Values that live briefly, are read often and written seldom. */
+export const shortLived: SimulationOptions = {
+  ...suspicious,
+  timedPart: 1,
+  readPart: 0.93,
+  keys: 6,
+  callsPerSecond: 20,
+  weights: { isolate: 6, crash: 6, quickRestart: 2 },
+}

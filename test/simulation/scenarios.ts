@@ -1,5 +1,6 @@
 /** Bad luck by plan: what no dice throw often enough. The seed says who plays which part, and shifts the moments. */
-import { seededRandom } from '../../src/base/random.ts'
+import { type Random, seededRandom } from '../../src/base/random.ts'
+import type { ClusterView } from '../../src/membership/cluster-state.ts'
 import { coordinatorHost } from './engine/simulated-coordinator.ts'
 import type { Fault, TimedFault } from './faults/fault.ts'
 
@@ -63,6 +64,44 @@ export const rashOperator = (seed: number): readonly TimedFault[] =>
     ]),
     { atMs: 4500 + jitter(), fault: { kind: 'recover' } },
   ])
+
+/** A node leaves just when it is about to be promoted. */
+export const leaver = (seed: number): readonly TimedFault[] =>
+  repeated(seed, 4, 5000, (who, jitter) => [
+    { atMs: 0, fault: { kind: 'leave', host: second(who) } },
+    { atMs: jitter(), fault: isolate(first(who), 2000) },
+    { atMs: 3500, fault: { kind: 'join', host: second(who) } },
+  ])
+
+const hostOf = (node: string): string => node.slice(0, node.indexOf('#'))
+
+/** The primary is cut off at the very moment at which a replica that it asked for is added. */
+export function atAddition(
+  before: ClusterView | undefined,
+  after: ClusterView,
+  causes: readonly string[],
+  random: Random,
+): readonly Fault[] {
+  if (!causes.includes('request.add') || random.next() < 0.3) return []
+  const changed = after.state.partitions.find((record, partition) => record.epoch !== before?.state.partitions[partition]?.epoch)
+  return changed?.primary === undefined ? [] : [isolate(hostOf(changed.primary.node), 2000)]
+}
+
+/** Whoever is promoted is cut off soon, while the others hear nothing of the coordinator. */
+export function afterPromotion(
+  before: ClusterView | undefined,
+  after: ClusterView,
+  causes: readonly string[],
+  random: Random,
+): readonly Fault[] {
+  if (!causes.includes('suspect') || random.next() < 0.4) return []
+  const changed = after.state.partitions.find(
+    (record, partition) => record.primary?.node !== before?.state.partitions[partition]?.primary?.node,
+  )
+  if (changed === undefined) return []
+  const others = changed.inSync.filter(({ node }) => node !== changed.primary?.node)
+  return others.map(({ node }): Fault => ({ kind: 'cutCoordinator', host: hostOf(node), ms: 300 + random.next() * 1500 }))
+}
 
 /** The primary stands still, cut off, for longer than it takes to replace it; reads wait for it meanwhile. */
 export const frozen = (seed: number): readonly TimedFault[] =>

@@ -5,6 +5,7 @@
  * whole again within `settleMs`; checkers look at every step, at every change of the table, and at the history in the end.
  */
 import { seededRandom, type Random } from '../../src/base/random.ts'
+import type { ClusterView } from '../../src/membership/cluster-state.ts'
 import type { PartitionId } from '../../src/base/ids.ts'
 import { everyMembershipRule, type MembershipRules } from '../../src/membership/rules.ts'
 import { everyRule, type ReplicationRules } from '../../src/replication/rules.ts'
@@ -24,7 +25,7 @@ import { Scheduler } from './engine/scheduler.ts'
 import { SimulatedCoordinator } from './engine/simulated-coordinator.ts'
 import { Trace } from './engine/trace.ts'
 import { Besetting } from './faults/besetting.ts'
-import { planFaults, type TimedFault } from './faults/fault.ts'
+import { type Fault, planFaults, type TimedFault } from './faults/fault.ts'
 import { History, type Violation } from './history.ts'
 import type { SimulationOptions } from './options.ts'
 
@@ -49,7 +50,11 @@ export interface SimulationResult {
 const violationsMax = 5
 const formMs = 3000
 
+/** Bad luck that waits for its moment: faults that follow a change of the table at once. */
+export type Ambush = (before: ClusterView | undefined, after: ClusterView, causes: readonly string[], random: Random) => readonly Fault[]
+
 export interface RunExtras {
+  readonly ambush?: Ambush
   readonly rules?: AllRules
   /** Instead of faults by the seed. */
   readonly faults?: readonly TimedFault[]
@@ -65,6 +70,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
   const network = new Network(scheduler, fork(), counters, options.luck)
   const coordinator = new SimulatedCoordinator(scheduler, fork(), counters, network)
   const history = new History()
+  const runUntilMs = formMs + options.runMs
   const violations: Violation[] = []
   const report = (violation: Violation): void => {
     trace.add(scheduler.nowMs, 'VIOLATION', () => `${violation.invariant}: ${violation.text}`)
@@ -72,6 +78,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
   }
 
   const cluster = new SimulatedCluster({ scheduler, network, coordinator, random: fork(), counters, trace, options, rules })
+  const ambushRandom = seededRandom(seed)
   const acknowledged = new AcknowledgedWrites(cluster, report)
   const answers = new AnswersOfRequests(report)
   cluster.onAcknowledged = (partition, name, shard) => acknowledged.acknowledged(partition, name, shard)
@@ -93,6 +100,9 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
       }
     }
     acknowledged.checkAll()
+    if (extras.ambush !== undefined && scheduler.nowMs > formMs && scheduler.nowMs < runUntilMs) {
+      for (const fault of extras.ambush(before, after, causes, ambushRandom)) besetting.carryOut(fault)
+    }
   }
 
   let clients: readonly SimulatedClient[] = []
@@ -107,7 +117,6 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     luck: options.luck,
   })
   for (const host of cluster.firstHosts) cluster.start(host)
-  const runUntilMs = formMs + options.runMs
   clients = Array.from({ length: options.clients }, (_, i) => {
     const name = `client${i}`
     const clientRandom = fork()

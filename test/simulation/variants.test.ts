@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { hostileRun } from './options.ts'
-import { type RunExtras, runSimulation } from './simulation.ts'
-import { brokenVariants, type Variant } from './variants.ts'
+import { runSimulation } from './simulation.ts'
+import { brokenVariants, extrasOf } from './variants.ts'
 
 /** Far more than any variant needs today: what a change of the code makes of luck stays within it. */
 const seedsMax = 400
@@ -27,11 +27,6 @@ describe('the protocol as it is', () => {
   it.each(['evaluation', 'receipt'] as const)('stays green when all reads are checked at the moment of %s', readCheck => {
     for (let seed = 1; seed <= 20; seed += 1) expect(runSimulation(seed, { ...hostileRun, readCheck }).violations).toEqual([])
   })
-})
-
-const extrasOf = (variant: Variant, seed: number): RunExtras => ({
-  rules: variant.rules,
-  ...(variant.faults === undefined ? {} : { faults: variant.faults(seed) }),
 })
 
 /** A core that notices by itself that it is broken has caught the variant too. */

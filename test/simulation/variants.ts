@@ -6,7 +6,7 @@ import type { TimedFault } from './faults/fault.ts'
 import * as profiles from './profiles.ts'
 import * as scenarios from './scenarios.ts'
 import { hostileRun, type SimulationOptions } from './options.ts'
-import { type AllRules, allRules } from './simulation.ts'
+import { type AllRules, allRules, type Ambush, type RunExtras } from './simulation.ts'
 
 export interface Variant {
   readonly name: string
@@ -14,6 +14,7 @@ export interface Variant {
   readonly options: SimulationOptions
   /** undefined: by the seed. */
   readonly faults: ((seed: number) => readonly TimedFault[]) | undefined
+  readonly ambush: Ambush | undefined
   /** Seeds from here on are tried until one catches it. */
   readonly fromSeed: number
 }
@@ -21,14 +22,16 @@ export interface Variant {
 interface Luck {
   readonly options?: SimulationOptions
   readonly faults?: (seed: number) => readonly TimedFault[]
+  readonly ambush?: Ambush
   readonly fromSeed?: number
 }
 
-const variant = (name: string, rules: AllRules, { options = hostileRun, fromSeed = 1, faults }: Luck): Variant => ({
+const variant = (name: string, rules: AllRules, { options = hostileRun, fromSeed = 1, faults, ambush }: Luck): Variant => ({
   name,
   rules,
   options: { ...options, settleMs: 0 },
   faults,
+  ambush,
   fromSeed,
 })
 
@@ -45,7 +48,7 @@ export const brokenVariants: readonly Variant[] = [
   replication('cutDifferingTail'),
   replication('acknowledgeOnlyMessage', { options: profiles.slowNetwork }),
   replication('refuseOlderEpoch'),
-  replication('learnNewerEpochFirst', { options: profiles.slowThreads }),
+  replication('learnNewerEpochFirst', { options: profiles.deafShards }),
   replication('acknowledgementsOfAll'),
   replication('acknowledgementsBoundToIncarnation', { options: profiles.lateAcknowledgements }),
   replication('currentEpochAcknowledgements', { options: profiles.lateAcknowledgements }),
@@ -59,21 +62,21 @@ export const brokenVariants: readonly Variant[] = [
   replication('minInSyncAtAnswer', { options: { ...profiles.slowNetwork, minInSync: 2 } }),
   replication('readNeedsPromises'),
   replication('promisesOfAll', { options: profiles.planned, faults: scenarios.staggered }),
-  replication('countedLearnerPromises', { options: profiles.restless }),
+  replication('countedLearnerPromises', { options: profiles.lonely, ambush: scenarios.atAddition }),
   replication('promiseOfAppliedVersion', { options: profiles.slowThreads }),
   replication('readCheckAfterReceipt', { options: profiles.plannedCrowd, faults: scenarios.frozen }),
   replication('readWaitsForCommit'),
-  replication('promiseOnlyAtEqualVersions', { options: profiles.slowThreads }),
+  replication('promiseOnlyAtEqualVersions', { options: profiles.fewTables, ambush: scenarios.afterPromotion }),
   replication('promotedStopsPromising', { options: profiles.slowThreads }),
   replication('promiseFromSendTime', { options: profiles.slowAnswers }),
   replication('promiseMargin', { options: profiles.suspicious }),
   replication('promisesBoundToIncarnation', { options: profiles.slowNetwork }),
   replication('waitAfterPromotion', { options: profiles.suspicious }),
   replication('waitForAllEarlierPrimaries', { options: profiles.plannedFive, faults: scenarios.twice }),
-  replication('waitAfterGivingUp', { options: profiles.plannedPair, faults: scenarios.quickOperator }),
+  replication('waitAfterGivingUp', { options: profiles.slowCopies, faults: scenarios.quickOperator }),
   replication('stopBeforeHandOver', { options: profiles.restless }),
   replication('drainBeforeHandOver', { options: profiles.restless }),
-  replication('onlyServingHandsOver', { options: profiles.restless }),
+  replication('onlyServingHandsOver', { options: profiles.plannedFour, faults: scenarios.leaver }),
   replication('deduplicate'),
   replication('snapshotHoldsDeduplication', { options: profiles.restless }),
   replication('recordedAnswerWaits'),
@@ -83,6 +86,13 @@ export const brokenVariants: readonly Variant[] = [
   membership('promotionRemovesOldPrimary', { options: profiles.slowNetwork }),
   membership('lastReplicaStays', { options: profiles.suspicious }),
   membership('onlyDeadGivenUp', { options: profiles.plannedPair, faults: scenarios.rashOperator }),
-  driver('expiryIsAnEffect', { options: { ...profiles.suspicious, timedPart: 0.7 } }),
+  driver('expiryIsAnEffect', { options: profiles.shortLived }),
   driver('freshIncarnation'),
 ]
+
+/** What goes with a seed of the variant; `isWhole`: with all rules. */
+export const extrasOf = (variant: Variant, seed: number, isWhole = false): RunExtras => ({
+  ...(isWhole ? {} : { rules: variant.rules }),
+  ...(variant.faults === undefined ? {} : { faults: variant.faults(seed) }),
+  ...(variant.ambush === undefined ? {} : { ambush: variant.ambush }),
+})
