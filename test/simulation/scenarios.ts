@@ -46,14 +46,9 @@ export const twice = (seed: number): readonly TimedFault[] =>
     { atMs: 1000 + jitter() * 2, fault: { kind: 'crash', host: second(who), backAfterMs: 1500 } },
   ])
 
-/** The primary is cut off, its successor dies alone, and an operator is quick. */
-export const quickOperator = (seed: number): readonly TimedFault[] =>
-  repeated(seed, 3, 7000, (who, jitter) => [
-    { atMs: 0, fault: isolate(first(who), 2500) },
-    { atMs: 330 + jitter(), fault: { kind: 'crash', host: second(who), backAfterMs: 3000 } },
-    { atMs: 345 + jitter(), fault: { kind: 'recover' } },
-    { atMs: 420 + jitter(), fault: { kind: 'recover' } },
-  ])
+/** One node after the other is cut off for a while. */
+export const cutOff = (seed: number): readonly TimedFault[] =>
+  repeated(seed, 3, 5000, (who, jitter) => [{ atMs: jitter(), fault: isolate(first(who), 2500) }])
 
 /** Primary and backup are out of everybody's reach but each other's, until their sessions lapse; then an operator comes. */
 export const rashOperator = (seed: number): readonly TimedFault[] =>
@@ -81,26 +76,20 @@ export function atAddition(
   after: ClusterView,
   causes: readonly string[],
   random: Random,
-): readonly Fault[] {
+): readonly TimedFault[] {
   if (!causes.includes('request.add') || random.next() < 0.3) return []
   const changed = after.state.partitions.find((record, partition) => record.epoch !== before?.state.partitions[partition]?.epoch)
-  return changed?.primary === undefined ? [] : [isolate(hostOf(changed.primary.node), 2000)]
+  return changed?.primary === undefined ? [] : [{ atMs: 0, fault: isolate(hostOf(changed.primary.node), 2000) }]
 }
 
-/** Whoever is promoted is cut off soon, while the others hear nothing of the coordinator. */
-export function afterPromotion(
-  before: ClusterView | undefined,
-  after: ClusterView,
-  causes: readonly string[],
-  random: Random,
-): readonly Fault[] {
-  if (!causes.includes('suspect') || random.next() < 0.4) return []
-  const changed = after.state.partitions.find(
-    (record, partition) => record.primary?.node !== before?.state.partitions[partition]?.primary?.node,
-  )
-  if (changed === undefined) return []
-  const others = changed.inSync.filter(({ node }) => node !== changed.primary?.node)
-  return others.map(({ node }): Fault => ({ kind: 'cutCoordinator', host: hostOf(node), ms: 300 + random.next() * 1500 }))
+/** Whoever was promoted, and is alone in its set, dies at once; an operator is quick. */
+export function afterPromotion(before: ClusterView | undefined, after: ClusterView, causes: readonly string[]): readonly TimedFault[] {
+  const changed = after.state.partitions.find(({ primary, inSync }, partition) => {
+    return inSync.length === 1 && primary?.node !== before?.state.partitions[partition]?.primary?.node
+  })
+  if (changed?.primary === undefined || !causes.includes('suspect')) return []
+  const recovered = [2, 8, 20, 40].map((atMs): TimedFault => ({ atMs, fault: { kind: 'recover' } }))
+  return [{ atMs: 0, fault: { kind: 'crash', host: hostOf(changed.primary.node), backAfterMs: 3000 } }, ...recovered]
 }
 
 /** The primary stands still, cut off, for longer than it takes to replace it; reads wait for it meanwhile. */

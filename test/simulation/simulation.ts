@@ -25,7 +25,7 @@ import { Scheduler } from './engine/scheduler.ts'
 import { SimulatedCoordinator } from './engine/simulated-coordinator.ts'
 import { Trace } from './engine/trace.ts'
 import { Besetting } from './faults/besetting.ts'
-import { type Fault, planFaults, type TimedFault } from './faults/fault.ts'
+import { planFaults, type TimedFault } from './faults/fault.ts'
 import { History, type Violation } from './history.ts'
 import type { SimulationOptions } from './options.ts'
 
@@ -50,8 +50,13 @@ export interface SimulationResult {
 const violationsMax = 5
 const formMs = 3000
 
-/** Bad luck that waits for its moment: faults that follow a change of the table at once. */
-export type Ambush = (before: ClusterView | undefined, after: ClusterView, causes: readonly string[], random: Random) => readonly Fault[]
+/** Bad luck that waits for its moment: faults that follow a change of the table; `atMs` counts from it. */
+export type Ambush = (
+  before: ClusterView | undefined,
+  after: ClusterView,
+  causes: readonly string[],
+  random: Random,
+) => readonly TimedFault[]
 
 export interface RunExtras {
   readonly ambush?: Ambush
@@ -101,7 +106,9 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     }
     acknowledged.checkAll()
     if (extras.ambush !== undefined && scheduler.nowMs > formMs && scheduler.nowMs < runUntilMs) {
-      for (const fault of extras.ambush(before, after, causes, ambushRandom)) besetting.carryOut(fault)
+      besetting.schedule(
+        extras.ambush(before, after, causes, ambushRandom).map(({ atMs, fault }) => ({ atMs: scheduler.nowMs + atMs, fault })),
+      )
     }
   }
 

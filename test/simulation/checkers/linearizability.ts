@@ -24,7 +24,7 @@ interface Step {
 type Register = string | undefined
 
 /** Beyond this the search is given up: counted, never taken as a failure. */
-const triesMax = 2_000_000
+const triesMax = 200_000
 
 export interface LinearizabilityResult {
   readonly violations: readonly Violation[]
