@@ -41,6 +41,7 @@ export interface SimulationResult {
   readonly seed: number
   readonly violations: readonly Violation[]
   readonly operations: number
+  readonly steps: number
   readonly acknowledgedWrites: number
   readonly undecidedKeys: number
   readonly counters: Counters
@@ -48,6 +49,8 @@ export interface SimulationResult {
 }
 
 const violationsMax = 5
+/** A right run has below 10. */
+const stepsPerMs = 40
 const formMs = 3000
 
 /** Bad luck that waits for its moment: faults that follow a change of the table; `atMs` counts from it. */
@@ -169,8 +172,15 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
       }),
   )
 
+  let steps = 0
+  const stepsMax = (runUntilMs + options.settleMs) * stepsPerMs
   const goesOn = (): boolean => {
     checkRightToRead(cluster, report)
+    steps += 1
+    if (steps > stepsMax) {
+      report({ invariant: 'storm', atMs: scheduler.nowMs, text: `more than ${stepsMax} steps: messages beget messages` })
+      return false
+    }
     return violations.length < violationsMax
   }
   scheduler.runUntil(runUntilMs, goesOn)
@@ -190,6 +200,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
   return {
     seed,
     violations,
+    steps,
     operations: history.calls.length,
     acknowledgedWrites: acknowledged.count,
     undecidedKeys: linear.undecided,
