@@ -424,10 +424,11 @@ export class PartitionReplica<Waiter> {
   }
 
   #askWhoServes(nowMs: number): void {
-    const primary = this.#state.row?.primary
-    if (primary === undefined || nowMs < this.#nextHelloMs) return
+    if (nowMs < this.#nextHelloMs) return
+    // Also where nobody can be asked: of a lost partition there is no primary.
     this.#nextHelloMs = nowMs + helloMs
-    this.#following.sayHello(primary.shard, false)
+    const primary = this.#state.row?.primary
+    if (primary !== undefined) this.#following.sayHello(primary.shard, false)
   }
 
   #release(): void {

@@ -11,6 +11,7 @@ const regressions: readonly (readonly [what: string, seed: number, options: Simu
   ['a leave takes away no copy that nobody replaces', 18, hostileRun],
   ['a leave with a member away takes away no copy', 39, fullRun],
   ['a learner dropped and taken in again in one epoch is not counted', 21, { ...slowThreads, settleMs: 0 }],
+  ['who waits for a lost partition does not spin', 125, fullRun],
   ['a shard that hears of tables late', 166, deafShards],
 ]
 
