@@ -60,7 +60,6 @@ export class SimulatedClient {
   readonly #options: ClientOptions
   #view: ClusterView | undefined
   readonly #sessions = new Map<number, PartitionSession>()
-  #sessionSerial = 0
   #nextId = 0
   #nextValue = 0
   readonly #waiting = new Map<number, (outcome: ClientOutcome) => void>()
@@ -265,7 +264,6 @@ export class SimulatedClient {
   }
 
   #open(partition: number, primary: string, then: () => void): void {
-    this.#sessionSerial += 1
     this.#ask(
       primary,
       id => ({ kind: 'openSession', id, partition, session: this.#sessionName() }),

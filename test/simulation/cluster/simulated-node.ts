@@ -81,7 +81,7 @@ export class SimulatedNode {
     this.#setting = setting
     const { scheduler, random, host, incarnation, clock, network, counters, trace, options, rules } = setting
     this.id = `${host}#${incarnation}` as NodeId
-    this.control = new Actor(scheduler, random, `${this.id}`, host, clock)
+    this.control = new Actor(scheduler, random, this.id, host, clock)
     this.#membership = new ReplicatedMembership(
       {
         self: this.id,
