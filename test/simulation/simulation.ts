@@ -189,7 +189,7 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     cluster.startAllFirst()
     for (let atMs = runUntilMs + 1000; atMs < runUntilMs + options.settleMs - 4000; atMs += 1000) {
       scheduler.runUntil(atMs, goesOn)
-      if (cluster.hasLost) cluster.recoverLost()
+      if (cluster.needsOperator) cluster.recoverLost()
     }
     scheduler.runUntil(runUntilMs + options.settleMs, goesOn)
   }

@@ -81,8 +81,9 @@ export class SimulatedCluster implements World, BesetHosts {
     return [...this.#hosts.values()].map(({ node }) => node).filter(node => node !== undefined)
   }
 
-  get hasLost(): boolean {
-    return this.view?.state.partitions.some(({ primary }) => primary === undefined) ?? false
+  /** Lost, or kept for a process that is dead and never comes back: only an operator can know that. */
+  get needsOperator(): boolean {
+    return this.view?.state.partitions.some(({ inSync }) => !inSync.some(({ shard }) => this.isAlive(shard))) ?? false
   }
 
   controlAddresses(): readonly string[] {
