@@ -1,5 +1,5 @@
 // Import boundaries: the table "Folders" of the architecture, as rules. Checked by scripts/check.ts, which also fails on 0 modules.
-const cores = ['partitioning', 'storage', 'membership', 'grid', 'streaming']
+const cores = ['partitioning', 'storage', 'replication', 'membership', 'grid', 'streaming']
 const adapters = ['telemetry', 'transport', 'coordinator', 'connectors', 'bundling']
 
 /** folder -> folders it may import, besides itself and base */
@@ -9,6 +9,7 @@ const mayImport = {
   keys: [],
   partitioning: ['keys'],
   storage: ['keys'],
+  replication: ['storage', 'partitioning'],
   membership: ['partitioning'],
   grid: ['storage', 'keys'],
   streaming: ['keys'],

@@ -2,7 +2,7 @@
  * The cluster state as bytes for the coordinator: JSON, in which a replica is an index into the shards of all members in order, so
  * that thousands of partitions stay far below the 1 MiB of a ConfigMap.
  *
- *   { format: 1, cluster, partitionCount, leader?, members: [...], partitions: [[epoch, primary | null, [backup...], [inSync...]]...] }
+ *   { format: 1, cluster, partitionCount, leader?, members: [...], partitions: [[epoch, primary | null, [backup...], [inSync...], handedOver?, givenUp?]...] }
  *
  * Reading checks every shape: the coordinator may hold what another release, or a person, wrote.
  */
@@ -21,11 +21,12 @@ export function encodeClusterState(state: ClusterState): Uint8Array {
     assert(at !== undefined && replicas[at]?.node === replica.node, 'every replica is a shard of a member')
     return at
   }
-  const partitions = state.partitions.map(({ epoch, primary, backups, inSync }) => [
+  const partitions = state.partitions.map(({ epoch, primary, backups, inSync, handedOver = false, givenUp = 0 }) => [
     epoch,
     primary === undefined ? null : index(primary),
     backups.map(index),
     inSync.map(index),
+    ...(handedOver || givenUp > 0 ? [handedOver ? 1 : 0, givenUp] : []),
   ])
   return new TextEncoder().encode(JSON.stringify({ format, ...state, partitions }))
 }
@@ -54,7 +55,7 @@ export function decodeClusterState(bytes: Uint8Array): ClusterState {
 const replicasOf = (members: readonly Member[]): readonly Replica[] =>
   members.flatMap(member => member.shards.map(({ id }) => ({ node: member.id, shard: id })))
 
-const statuses: readonly string[] = ['joining', 'alive', 'leaving', 'dead'] satisfies readonly MemberStatus[]
+const statuses: readonly string[] = ['joining', 'alive', 'leaving', 'suspect', 'dead'] satisfies readonly MemberStatus[]
 
 function readMember(shape: Shape): Member {
   const status = shape.field('status').string()
@@ -78,11 +79,14 @@ function readMember(shape: Shape): Member {
 function readPartition(shape: Shape, replicas: readonly Replica[]): PartitionRecord {
   const replica = (at: Shape): Replica => replicas[at.number()] ?? at.refuse(`an index below ${replicas.length}`, String(at.number()))
   const primary = shape.field(1)
+  const givenUp = shape.find(5)?.number() ?? 0
   return {
     epoch: shape.field(0).number() as Epoch,
     primary: primary.isNull() ? undefined : replica(primary),
     backups: shape.field(2).list(replica),
     inSync: shape.field(3).list(replica),
+    ...(shape.find(4)?.number() === 1 ? { handedOver: true } : {}),
+    ...(givenUp > 0 ? { givenUp } : {}),
   }
 }
 

@@ -2,9 +2,16 @@
  * The cluster state: one versioned value in the coordinator, changed only by compare-and-set against the version read.
  * Everything here is plain data (it travels as JSON).
  */
-import type { Epoch, NodeId, ShardId } from '../base/ids.ts'
+import type { NodeId, ShardId } from '../base/ids.ts'
+import type { PartitionRecord } from '../partitioning/partition-table.ts'
 
-export type MemberStatus = 'joining' | 'alive' | 'leaving' | 'dead'
+export type { PartitionRecord, Replica } from '../partitioning/partition-table.ts'
+
+/**
+ * `suspect`: treated as gone, and comes back by itself when it was not. `dead`: known to have ended (its name returned as another incarnation, or an
+ * operator says so); only that loses data.
+ */
+export type MemberStatus = 'joining' | 'alive' | 'leaving' | 'suspect' | 'dead'
 
 export interface ShardRecord {
   readonly id: ShardId
@@ -26,20 +33,6 @@ export interface Member {
   readonly http: string
   readonly shards: readonly ShardRecord[]
   readonly startedAtMs: number
-}
-
-/** One shard of one node, by incarnation. */
-export interface Replica {
-  readonly node: NodeId
-  readonly shard: ShardId
-}
-
-export interface PartitionRecord {
-  readonly epoch: Epoch
-  /** undefined: lost, no replica is left; refuses to serve until its data is given up. */
-  readonly primary: Replica | undefined
-  readonly backups: readonly Replica[]
-  readonly inSync: readonly Replica[]
 }
 
 export interface ClusterState {

@@ -110,7 +110,7 @@ export function recoverLost(state: ClusterState): ClusterState {
   return { ...state, members: live, partitions }
 }
 
-const toPlacementMember = (member: Member): PlacementMember => ({
+export const toPlacementMember = (member: Member): PlacementMember => ({
   node: member.id,
   name: member.name,
   zone: member.zone,

@@ -87,6 +87,33 @@ export interface RemoveRecordEffect {
   readonly key: Uint8Array
 }
 
+/** Opens a client's session; its ticket is this effect's name. */
+export interface OpenSessionEffect {
+  readonly kind: 'openSession'
+  readonly epoch: number
+}
+
+/** The result of one write of a session, and up to which number results are no longer needed. */
+export interface RecordResultEffect {
+  readonly kind: 'recordResult'
+  readonly ticketEpoch: number
+  readonly ticketPosition: number
+  readonly number: number
+  readonly result: Uint8Array
+  readonly trimTo: number
+}
+
+export interface CloseSessionEffect {
+  readonly kind: 'closeSession'
+  readonly ticketEpoch: number
+  readonly ticketPosition: number
+}
+
+/** Takes a position and changes nothing: proves, once committed, that its writer was the primary. */
+export interface MarkEffect {
+  readonly kind: 'mark'
+}
+
 export type Effect =
   | OpenMapEffect
   | PutEffect
@@ -96,6 +123,10 @@ export type Effect =
   | DropMapEffect
   | PutRecordEffect
   | RemoveRecordEffect
+  | OpenSessionEffect
+  | RecordResultEffect
+  | CloseSessionEffect
+  | MarkEffect
 
 /** Applies one effect and advances `store.position` by one. */
 export function applyEffect(store: PartitionStore, effect: Effect): void {
@@ -119,6 +150,16 @@ export function applyEffect(store: PartitionStore, effect: Effect): void {
     case 'removeRecord':
       store.records.remove(effect.space, effect.key)
       return
+    case 'openSession':
+      return store.sessions.open(effect.epoch, store.position)
+    case 'recordResult': {
+      const { ticketEpoch, ticketPosition, number, result, trimTo } = effect
+      return store.sessions.record(ticketEpoch, ticketPosition, number, bytesOf(result), store.position, trimTo)
+    }
+    case 'closeSession':
+      return store.sessions.close(effect.ticketEpoch, effect.ticketPosition)
+    case 'mark':
+      return
     default:
       return unreachable(effect)
   }
@@ -141,10 +182,42 @@ export function copyEffect(effect: Effect): Effect {
       return { ...effect, key: bytesOf(effect.key), value: bytesOf(effect.value) }
     case 'removeRecord':
       return { ...effect, key: bytesOf(effect.key) }
+    case 'recordResult':
+      return { ...effect, result: bytesOf(effect.result) }
     case 'openMap':
     case 'clear':
     case 'dropMap':
+    case 'openSession':
+    case 'closeSession':
+    case 'mark':
       return effect
+    default:
+      return unreachable(effect)
+  }
+}
+
+/** About how many bytes the effect takes in a log or a message. */
+export function effectBytes(effect: Effect): number {
+  const fixed = 48
+  switch (effect.kind) {
+    case 'put':
+      return fixed + effect.keyEnd - effect.keyStart + effect.valueEnd - effect.valueStart
+    case 'remove':
+    case 'expire':
+      return fixed + effect.keyEnd - effect.keyStart
+    case 'putRecord':
+      return fixed + effect.key.length + effect.value.length
+    case 'removeRecord':
+      return fixed + effect.key.length
+    case 'recordResult':
+      return fixed + effect.result.length
+    case 'openMap':
+    case 'clear':
+    case 'dropMap':
+    case 'openSession':
+    case 'closeSession':
+    case 'mark':
+      return fixed
     default:
       return unreachable(effect)
   }

@@ -11,6 +11,7 @@ import { unreachable } from '../base/assert.ts'
 import type { OpenMapEffect, PutEffect, PutRecordEffect } from './effect.ts'
 import { type MapStore, scanEnd } from './map-store.ts'
 import type { PartitionStore } from './partition-store.ts'
+import type { SessionRecord } from './session-table.ts'
 
 /** An entry as it stands, with the version that it has. */
 interface RestoreEffect {
@@ -19,12 +20,19 @@ interface RestoreEffect {
   readonly version: number
 }
 
-type ImageEffect = OpenMapEffect | RestoreEffect | PutRecordEffect
+/** A client's session with its results. */
+interface RestoreSessionEffect {
+  readonly kind: 'restoreSession'
+  readonly session: SessionRecord
+}
 
-/** How far an image is: entries of maps by id and place, then records by space and key. Plain data; valid on every replica. */
+type ImageEffect = OpenMapEffect | RestoreEffect | PutRecordEffect | RestoreSessionEffect
+
+/** How far an image is: entries of maps by id and place, then records by space and key, then sessions by position. Plain data; valid on every replica. */
 export type ImageCursor =
   | { readonly kind: 'entries'; readonly map: number; readonly place: number }
   | { readonly kind: 'records'; readonly space: number; readonly from: Uint8Array }
+  | { readonly kind: 'sessions'; readonly from: number }
 
 export interface ImageChunk {
   /** The store's position when the chunk was read. */
@@ -43,7 +51,8 @@ export function readImage(store: PartitionStore, cursor: ImageCursor | undefined
   const at = cursor ?? { kind: 'entries', map: Number.NEGATIVE_INFINITY, place: 0 }
   let next: ImageCursor | undefined
   if (at.kind === 'entries') next = readEntries(store, at.map, at.place, maxBytes, effects)
-  else next = readRecords(store, at.space, at.from, maxBytes, effects)
+  else if (at.kind === 'records') next = readRecords(store, at.space, at.from, maxBytes, effects)
+  else next = readSessions(store, at.from, maxBytes, effects)
   return { position: store.position, first: cursor === undefined, effects, cursor: next }
 }
 
@@ -60,6 +69,9 @@ export function applyImage(store: PartitionStore, chunk: ImageChunk): void {
         break
       case 'putRecord':
         store.records.put(effect.space, effect.key, effect.value)
+        break
+      case 'restoreSession':
+        store.sessions.restore(effect.session)
         break
       default:
         unreachable(effect)
@@ -109,6 +121,17 @@ function readRecords(
       return next === undefined
     })
     if (next !== undefined) return next
+  }
+  return store.sessions.size > 0 ? { kind: 'sessions', from: Number.NEGATIVE_INFINITY } : undefined
+}
+
+function readSessions(store: PartitionStore, from: number, maxBytes: number, effects: ImageEffect[]): ImageCursor | undefined {
+  let left = maxBytes
+  const sessions = [...store.sessions.all()].filter(({ position }) => position >= from).sort((a, b) => a.position - b.position)
+  for (const session of sessions) {
+    if (left <= 0) return { kind: 'sessions', from: session.position }
+    effects.push({ kind: 'restoreSession', session: { ...session, results: new Map(session.results) } })
+    for (const { result } of session.results.values()) left -= result.length + 32
   }
   return undefined
 }

@@ -9,11 +9,13 @@ import type { MapLimits } from './map-limits.ts'
 import { MapStore } from './map-store.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { OrderedRecords } from './ordered-records.ts'
+import { SessionTable } from './session-table.ts'
 
 export class PartitionStore {
   /** Effects applied so far; the next one gets this plus one. Only `applyEffect` and an image move it. */
   position = 0
   readonly records: OrderedRecords
+  readonly sessions = new SessionTable()
   readonly #budget: MemoryBudget
   readonly #seed: number
   readonly #maps = new Map<MapId, MapStore>()
@@ -77,5 +79,6 @@ export class PartitionStore {
     for (const map of this.#maps.values()) map.release()
     this.#maps.clear()
     this.records.clear()
+    this.sessions.clear()
   }
 }

@@ -1,0 +1,67 @@
+/**
+ * De-duplication records of a partition: per client session the results of its last writes.
+ *
+ * A session's ticket is the name (epoch, position) of the effect that opened it. Changed only by effects; part of the image.
+ * Does not: know a clock or the window's size; the effects say what is trimmed and what ends.
+ */
+export interface RecordedResult {
+  readonly result: Uint8Array
+  /** Of the effect that recorded it. */
+  readonly position: number
+}
+
+export interface SessionRecord {
+  readonly epoch: number
+  readonly position: number
+  /** Results up to this number are gone. */
+  trimmedTo: number
+  readonly results: Map<number, RecordedResult>
+}
+
+export class SessionTable {
+  readonly #sessions = new Map<number, SessionRecord>()
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  find(epoch: number, position: number): SessionRecord | undefined {
+    const session = this.#sessions.get(position)
+    return session?.epoch === epoch ? session : undefined
+  }
+
+  all(): Iterable<SessionRecord> {
+    return this.#sessions.values()
+  }
+
+  /** Keeps what is there: an image may hold the session already. */
+  open(epoch: number, position: number): void {
+    if (this.find(epoch, position) === undefined) this.#sessions.set(position, { epoch, position, trimmedTo: 0, results: new Map() })
+  }
+
+  record(epoch: number, position: number, number: number, result: Uint8Array, at: number, trimTo: number): void {
+    const session = this.find(epoch, position)
+    if (session === undefined) return
+    if (number > session.trimmedTo) session.results.set(number, { result, position: at })
+    if (trimTo <= session.trimmedTo) return
+    session.trimmedTo = trimTo
+    // Numbers are recorded nearly in order.
+    let behind = 0
+    for (const recorded of session.results.keys()) {
+      if (recorded <= trimTo) session.results.delete(recorded)
+      else if ((behind += 1) > 16) break
+    }
+  }
+
+  restore(session: SessionRecord): void {
+    this.#sessions.set(session.position, { ...session, results: new Map(session.results) })
+  }
+
+  close(epoch: number, position: number): void {
+    if (this.find(epoch, position) !== undefined) this.#sessions.delete(position)
+  }
+
+  clear(): void {
+    this.#sessions.clear()
+  }
+}
