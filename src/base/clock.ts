@@ -6,6 +6,11 @@ export interface Clock {
 
 export const systemClock: Clock = { nowMs: () => performance.now(), wallTimeMs: () => Date.now() }
 
+const sinceBootMs = Number(process.hrtime.bigint()) / 1e6 - performance.now()
+
+/** Monotonic since the machine's start, the same on all threads of a process: what leases are counted on. */
+export const monotonicClock: Clock = { nowMs: () => sinceBootMs + performance.now(), wallTimeMs: () => Date.now() }
+
 /** A clock that moves only when told. */
 export class ManualClock implements Clock {
   #nowMs: number

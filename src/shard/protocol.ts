@@ -4,10 +4,12 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode } from '../base/errors.ts'
-import type { ShardId } from '../base/ids.ts'
+import type { NodeId, ShardId } from '../base/ids.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { KeyCodec } from '../keys/key-codec.ts'
 import type { ClusterView } from '../membership/cluster-state.ts'
+import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
+import type { ReplicaRole } from '../replication/replica-port.ts'
 import type { Assignment, ShardProgress } from '../streaming/assignment.ts'
 
 export interface ShardLimits {
@@ -22,6 +24,18 @@ export interface ShardLimits {
   readonly userCodeTimeLimitMs: number
 }
 
+/** Of each partition's replica on this shard; see replication/replica-port.ts. */
+export interface ReplicationSettings {
+  readonly minInSync: number
+  readonly leaseMs: number
+  readonly backupTimeoutMs: number
+  /** Bytes of effects that a partition keeps for replicas that lag. */
+  readonly logMaxBytes: number
+  readonly copyBytesPerSecond: number
+  /** A client's session is forgotten so long after the last contact. */
+  readonly sessionTtlMs: number
+}
+
 /** workerData of a shard. */
 export interface ShardStart {
   readonly nodeName: string
@@ -32,6 +46,10 @@ export interface ShardStart {
   readonly port: number
   readonly limits: ShardLimits
   readonly autoCreateMaps: boolean
+  readonly node: NodeId
+  readonly replication: ReplicationSettings
+  /** Promises that this node holds, kept by the control thread; see promise-cell.ts. */
+  readonly promiseCell: SharedArrayBuffer
   /** Call numbers of user code, shared with the control thread's watchdog; see shard/user-code. */
   readonly callCell: SharedArrayBuffer
 }
@@ -44,7 +62,15 @@ export interface Bundle {
 
 /** Control thread to shard, one way. */
 export type ShardCommand =
-  | { readonly kind: 'view'; readonly view: ClusterView }
+  | {
+      readonly kind: 'view'
+      readonly view: ClusterView
+      /** Per partition: until when this node has promised not to act as primary, to any earlier primary. -Infinity: never. On `monotonicClock`. */
+      readonly promisedUntilMs: Float64Array
+      /** Where the promises of a node stand in the promise cell. */
+      readonly promiseSlots: readonly (readonly [NodeId, number])[]
+    }
+  | { readonly kind: 'handOver'; readonly order: HandOverOrder }
   | { readonly kind: 'maps'; readonly definitions: readonly MapDefinition[] }
   /** A direct channel to another shard of this node. */
   | { readonly kind: 'threadLink'; readonly peer: ShardId; readonly port: MessagePort }
@@ -104,6 +130,18 @@ export interface ShardStatsReport {
   readonly refused: number
   readonly connections: number
   readonly quarantinedFunctions: readonly string[]
+  readonly replicas: readonly ReplicaReport[]
+}
+
+/** A partition that this shard has a part in. */
+export interface ReplicaReport {
+  readonly partition: number
+  readonly role: ReplicaRole
+  readonly isServing: boolean
+  readonly entries: number
+  readonly bytes: number
+  /** Of a primary: per learner, how much of the copy it holds, 0 to 1. */
+  readonly learners: readonly { readonly shard: ShardId; readonly progress: number }[]
 }
 
 export interface Failure {
@@ -129,6 +167,10 @@ export type FromShard =
   | { readonly type: 'ready'; readonly port: number }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown; readonly failure?: Failure }
   | { readonly type: 'ensureMap'; readonly id: number; readonly ask: EnsureMap }
+  /** To the leader, through the control thread. Not answered: repeated until a newer view comes. */
+  | { readonly type: 'replicaRequest'; readonly request: ReplicaRequest }
+  /** A promise of the protocol is broken (I6): the shard has stopped serving and its data must not be used; the node ends. */
+  | { readonly type: 'broken'; readonly reason: string }
   | {
       readonly type: 'log'
       readonly level: 'info' | 'warn' | 'error'

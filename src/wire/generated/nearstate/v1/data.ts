@@ -35,6 +35,8 @@ export const OperationKind = {
   CLEAR: 11,
   /** INVOKE_ALL - options: partition, function, cursor; carries arguments; result: value = ScanPage of */
   INVOKE_ALL: 12,
+  /** OPEN_SESSION - key -> encoded result, cursor not empty: call again with it for the rest */
+  OPEN_SESSION: 13,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -54,6 +56,7 @@ export namespace OperationKind {
   export type SIZE = typeof OperationKind.SIZE;
   export type CLEAR = typeof OperationKind.CLEAR;
   export type INVOKE_ALL = typeof OperationKind.INVOKE_ALL;
+  export type OPEN_SESSION = typeof OperationKind.OPEN_SESSION;
   export type UNRECOGNIZED = typeof OperationKind.UNRECOGNIZED;
 }
 
@@ -70,6 +73,10 @@ export const ResultStatus = {
   NOT_OWNER: 3,
   /** ERROR - See the detail. */
   ERROR: 4,
+  /** SESSION_UNKNOWN - The ticket is not known here (any more). Nothing was done: open a new session. */
+  SESSION_UNKNOWN: 5,
+  /** NOT_NOW - The shard owns the partition and cannot take the operation now (it waits to serve, or a promise is missing). Nothing was done: send again soon. */
+  NOT_NOW: 6,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -81,6 +88,8 @@ export namespace ResultStatus {
   export type ABSENT = typeof ResultStatus.ABSENT;
   export type NOT_OWNER = typeof ResultStatus.NOT_OWNER;
   export type ERROR = typeof ResultStatus.ERROR;
+  export type SESSION_UNKNOWN = typeof ResultStatus.SESSION_UNKNOWN;
+  export type NOT_NOW = typeof ResultStatus.NOT_NOW;
   export type UNRECOGNIZED = typeof ResultStatus.UNRECOGNIZED;
 }
 
@@ -117,6 +126,19 @@ export interface OperationBatch {
     | undefined;
   /** Set by a client that uses this shard as its only door: operations for any key are taken and forwarded. */
   gateway: boolean;
+  /** Sessions that writes of this stream are numbered in, one per partition; a later declaration of a partition replaces the earlier. */
+  sessions: SessionDeclaration[];
+  /** Number of each operation in the session of its partition; 0: none, so it is not recorded. Absent when none has any; else one per operation. */
+  requestNumbers: number[];
+  /** With request_numbers, one per operation: by how much the lowest unanswered number of that session at the client lies below it. */
+  unansweredDistances: number[];
+}
+
+/** A client's session at a partition: a retried write with the same ticket and number takes effect once. */
+export interface SessionDeclaration {
+  partition: number;
+  /** 16 bytes: epoch and position of the log entry that opened the session, each 8 bytes big-endian. */
+  ticket: Buffer;
 }
 
 export interface MapDeclaration {
@@ -151,6 +173,8 @@ export interface OperationOptions {
   upload: number;
   /** SET: the answer carries a detail with the version written. */
   withVersion: boolean;
+  /** GET, GET_ENTRY, SCAN, SIZE: any replica may answer, with what it has; possibly stale. */
+  anyReplica: boolean;
 }
 
 export interface Chunk {
@@ -177,7 +201,11 @@ export interface ResultBatch {
    * Part of a value above 256 KiB; the batch carries no answers. The answer comes after its chunks with
    * `chunked` in its detail.
    */
-  chunk: Chunk | undefined;
+  chunk:
+    | Chunk
+    | undefined;
+  /** Everything that was taken from this stream has been answered: what has no answer was not done. The stream ends. */
+  last: boolean;
 }
 
 export interface ResultDetail {
@@ -224,6 +252,7 @@ export interface SetRequest {
   value: Buffer;
   ttlMs?: bigint | undefined;
   maxIdleMs?: bigint | undefined;
+  request: RequestId | undefined;
 }
 
 export interface SetResponse {
@@ -233,6 +262,7 @@ export interface SetResponse {
 export interface DeleteRequest {
   map: string;
   key: Buffer;
+  request: RequestId | undefined;
 }
 
 export interface DeleteResponse {
@@ -244,10 +274,29 @@ export interface InvokeRequest {
   key: Buffer;
   function: string;
   arguments: Buffer;
+  request: RequestId | undefined;
 }
 
 export interface InvokeResponse {
   result: Buffer;
+}
+
+/** Names a write, so that it takes effect once however often it is sent. Absent: it is done each time that it arrives. */
+export interface RequestId {
+  /** See SessionDeclaration.ticket. */
+  ticket: Buffer;
+  /** 1, 2, 3 ... per ticket. */
+  number: number;
+  /** The lowest number that the client has no answer to; results below it are forgotten. */
+  lowestUnanswered: number;
+}
+
+export interface OpenSessionRequest {
+  partition: number;
+}
+
+export interface OpenSessionResponse {
+  ticket: Buffer;
 }
 
 function createBaseOperationBatch(): OperationBatch {
@@ -265,6 +314,9 @@ function createBaseOperationBatch(): OperationBatch {
     options: [],
     chunk: undefined,
     gateway: false,
+    sessions: [],
+    requestNumbers: [],
+    unansweredDistances: [],
   };
 }
 
@@ -327,6 +379,23 @@ export const OperationBatch: MessageFns<OperationBatch> = {
     }
     if (message.gateway !== false) {
       writer.uint32(104).bool(message.gateway);
+    }
+    for (const v of message.sessions) {
+      SessionDeclaration.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.requestNumbers.length !== 0) {
+      writer.uint32(122).fork();
+      for (const v of message.requestNumbers) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.unansweredDistances.length !== 0) {
+      writer.uint32(130).fork();
+      for (const v of message.unansweredDistances) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -488,6 +557,107 @@ export const OperationBatch: MessageFns<OperationBatch> = {
             message.gateway = reader.bool();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.sessions.push(SessionDeclaration.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag === 120) {
+              message.requestNumbers.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 122) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.requestNumbers.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 16: {
+            if (tag === 128) {
+              message.unansweredDistances.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 130) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.unansweredDistances.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSessionDeclaration(): SessionDeclaration {
+  return { partition: 0, ticket: Buffer.alloc(0) };
+}
+
+export const SessionDeclaration: MessageFns<SessionDeclaration> = {
+  encode(message: SessionDeclaration, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    if (message.ticket.length !== 0) {
+      writer.uint32(18).bytes(message.ticket);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionDeclaration {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionDeclaration();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ticket = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -594,6 +764,7 @@ function createBaseOperationOptions(): OperationOptions {
     keysOnly: false,
     upload: 0,
     withVersion: false,
+    anyReplica: false,
   };
 }
 
@@ -643,6 +814,9 @@ export const OperationOptions: MessageFns<OperationOptions> = {
     }
     if (message.withVersion !== false) {
       writer.uint32(96).bool(message.withVersion);
+    }
+    if (message.anyReplica !== false) {
+      writer.uint32(104).bool(message.anyReplica);
     }
     return writer;
   },
@@ -756,6 +930,14 @@ export const OperationOptions: MessageFns<OperationOptions> = {
             message.withVersion = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.anyReplica = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -851,6 +1033,7 @@ function createBaseResultBatch(): ResultBatch {
     values: Buffer.alloc(0),
     details: [],
     chunk: undefined,
+    last: false,
   };
 }
 
@@ -897,6 +1080,9 @@ export const ResultBatch: MessageFns<ResultBatch> = {
     }
     if (message.chunk !== undefined) {
       Chunk.encode(message.chunk, writer.uint32(74).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(80).bool(message.last);
     }
     return writer;
   },
@@ -1014,6 +1200,14 @@ export const ResultBatch: MessageFns<ResultBatch> = {
             }
 
             message.chunk = Chunk.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.last = reader.bool();
             continue;
           }
         }
@@ -1416,7 +1610,14 @@ export const GetResponse: MessageFns<GetResponse> = {
 };
 
 function createBaseSetRequest(): SetRequest {
-  return { map: "", key: Buffer.alloc(0), value: Buffer.alloc(0), ttlMs: undefined, maxIdleMs: undefined };
+  return {
+    map: "",
+    key: Buffer.alloc(0),
+    value: Buffer.alloc(0),
+    ttlMs: undefined,
+    maxIdleMs: undefined,
+    request: undefined,
+  };
 }
 
 export const SetRequest: MessageFns<SetRequest> = {
@@ -1441,6 +1642,9 @@ export const SetRequest: MessageFns<SetRequest> = {
         throw new globalThis.Error("value provided for field message.maxIdleMs of type uint64 too large");
       }
       writer.uint32(40).uint64(message.maxIdleMs);
+    }
+    if (message.request !== undefined) {
+      RequestId.encode(message.request, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1496,6 +1700,14 @@ export const SetRequest: MessageFns<SetRequest> = {
             }
 
             message.maxIdleMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.request = RequestId.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1561,7 +1773,7 @@ export const SetResponse: MessageFns<SetResponse> = {
 };
 
 function createBaseDeleteRequest(): DeleteRequest {
-  return { map: "", key: Buffer.alloc(0) };
+  return { map: "", key: Buffer.alloc(0), request: undefined };
 }
 
 export const DeleteRequest: MessageFns<DeleteRequest> = {
@@ -1571,6 +1783,9 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
     }
     if (message.key.length !== 0) {
       writer.uint32(18).bytes(message.key);
+    }
+    if (message.request !== undefined) {
+      RequestId.encode(message.request, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1602,6 +1817,14 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
             }
 
             message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.request = RequestId.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1664,7 +1887,7 @@ export const DeleteResponse: MessageFns<DeleteResponse> = {
 };
 
 function createBaseInvokeRequest(): InvokeRequest {
-  return { map: "", key: Buffer.alloc(0), function: "", arguments: Buffer.alloc(0) };
+  return { map: "", key: Buffer.alloc(0), function: "", arguments: Buffer.alloc(0), request: undefined };
 }
 
 export const InvokeRequest: MessageFns<InvokeRequest> = {
@@ -1680,6 +1903,9 @@ export const InvokeRequest: MessageFns<InvokeRequest> = {
     }
     if (message.arguments.length !== 0) {
       writer.uint32(34).bytes(message.arguments);
+    }
+    if (message.request !== undefined) {
+      RequestId.encode(message.request, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1729,6 +1955,14 @@ export const InvokeRequest: MessageFns<InvokeRequest> = {
             message.arguments = Buffer.from(reader.bytes());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.request = RequestId.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1773,6 +2007,166 @@ export const InvokeResponse: MessageFns<InvokeResponse> = {
             }
 
             message.result = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRequestId(): RequestId {
+  return { ticket: Buffer.alloc(0), number: 0, lowestUnanswered: 0 };
+}
+
+export const RequestId: MessageFns<RequestId> = {
+  encode(message: RequestId, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ticket.length !== 0) {
+      writer.uint32(10).bytes(message.ticket);
+    }
+    if (message.number !== 0) {
+      writer.uint32(16).uint32(message.number);
+    }
+    if (message.lowestUnanswered !== 0) {
+      writer.uint32(24).uint32(message.lowestUnanswered);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestId {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestId();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ticket = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lowestUnanswered = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOpenSessionRequest(): OpenSessionRequest {
+  return { partition: 0 };
+}
+
+export const OpenSessionRequest: MessageFns<OpenSessionRequest> = {
+  encode(message: OpenSessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenSessionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenSessionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOpenSessionResponse(): OpenSessionResponse {
+  return { ticket: Buffer.alloc(0) };
+}
+
+export const OpenSessionResponse: MessageFns<OpenSessionResponse> = {
+  encode(message: OpenSessionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ticket.length !== 0) {
+      writer.uint32(10).bytes(message.ticket);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenSessionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenSessionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ticket = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -1841,6 +2235,15 @@ export const DataDefinition = {
       requestType: InvokeRequest as typeof InvokeRequest,
       requestStream: false,
       responseType: InvokeResponse as typeof InvokeResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Opens a session at a partition, so that a write can be retried: it takes effect once. */
+    openSession: {
+      name: "OpenSession",
+      requestType: OpenSessionRequest as typeof OpenSessionRequest,
+      requestStream: false,
+      responseType: OpenSessionResponse as typeof OpenSessionResponse,
       responseStream: false,
       options: {},
     },

@@ -20,6 +20,9 @@ export interface PeerMessage {
     /** Operations forwarded by a gateway shard: an encoded OperationBatch, and the ResultBatch that answers it. */
     { $case: "operations"; value: Buffer }
     | { $case: "results"; value: Buffer }
+    | //
+    /** What replicas of partitions say to each other: an encoded ReplicationBatch. */
+    { $case: "replication"; value: Buffer }
     | undefined;
 }
 
@@ -73,6 +76,70 @@ export interface JobProgressResponse {
   json: string;
 }
 
+/** A cluster state with its version, as in the coordinator. */
+export interface ClusterViewMessage {
+  version: bigint;
+  state: Buffer;
+}
+
+export interface BeatRequest {
+  /** Incarnations of the sending node and of the one that is meant. */
+  from: string;
+  to: string;
+  /** Table version of the sender. */
+  version: bigint;
+  /** On the sender's clock, echoed. */
+  sentAtMs: number;
+  /** When the other side is known to be behind. To be learned before the rest is looked at. */
+  view?:
+    | ClusterViewMessage
+    | undefined;
+  /** Incarnations that the sender does not hear. */
+  suspects: string[];
+}
+
+export interface BeatResponse {
+  from: string;
+  to: string;
+  version: bigint;
+  sentAtMs: number;
+  /** "For the lease from now I shall not act as primary for a partition that you lead", in the table of this version. */
+  promised: boolean;
+  view?: ClusterViewMessage | undefined;
+  suspects: string[];
+}
+
+export interface ReplicaMessage {
+  node: string;
+  shard: string;
+}
+
+export interface ReplicaRequestMessage {
+  /** "add", "remove" or "handOver". */
+  kind: string;
+  partition: number;
+  epoch: bigint;
+  from: ReplicaMessage | undefined;
+  replica:
+    | ReplicaMessage
+    | undefined;
+  /** A leader that did not answer; set when the request goes to its successor. */
+  silentLeader: string;
+}
+
+export interface RequestReplicaResponse {
+}
+
+export interface HandOverOrderMessage {
+  partition: number;
+  epoch: bigint;
+  from: ReplicaMessage | undefined;
+  to: ReplicaMessage | undefined;
+}
+
+export interface OrderHandOverResponse {
+}
+
 function createBasePeerMessage(): PeerMessage {
   return { body: undefined };
 }
@@ -91,6 +158,9 @@ export const PeerMessage: MessageFns<PeerMessage> = {
         break;
       case "results":
         writer.uint32(34).bytes(message.body.value);
+        break;
+      case "replication":
+        writer.uint32(42).bytes(message.body.value);
         break;
     }
     return writer;
@@ -139,6 +209,14 @@ export const PeerMessage: MessageFns<PeerMessage> = {
             }
 
             message.body = { $case: "results", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.body = { $case: "replication", value: Buffer.from(reader.bytes()) };
             continue;
           }
         }
@@ -691,6 +769,598 @@ export const JobProgressResponse: MessageFns<JobProgressResponse> = {
   },
 };
 
+function createBaseClusterViewMessage(): ClusterViewMessage {
+  return { version: 0n, state: Buffer.alloc(0) };
+}
+
+export const ClusterViewMessage: MessageFns<ClusterViewMessage> = {
+  encode(message: ClusterViewMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    if (message.state.length !== 0) {
+      writer.uint32(18).bytes(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClusterViewMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClusterViewMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseBeatRequest(): BeatRequest {
+  return { from: "", to: "", version: 0n, sentAtMs: 0, view: undefined, suspects: [] };
+}
+
+export const BeatRequest: MessageFns<BeatRequest> = {
+  encode(message: BeatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== "") {
+      writer.uint32(10).string(message.from);
+    }
+    if (message.to !== "") {
+      writer.uint32(18).string(message.to);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.version);
+    }
+    if (message.sentAtMs !== 0) {
+      writer.uint32(33).double(message.sentAtMs);
+    }
+    if (message.view !== undefined) {
+      ClusterViewMessage.encode(message.view, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.suspects) {
+      writer.uint32(50).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeatRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeatRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.sentAtMs = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.view = ClusterViewMessage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.suspects.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseBeatResponse(): BeatResponse {
+  return { from: "", to: "", version: 0n, sentAtMs: 0, promised: false, view: undefined, suspects: [] };
+}
+
+export const BeatResponse: MessageFns<BeatResponse> = {
+  encode(message: BeatResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== "") {
+      writer.uint32(10).string(message.from);
+    }
+    if (message.to !== "") {
+      writer.uint32(18).string(message.to);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.version);
+    }
+    if (message.sentAtMs !== 0) {
+      writer.uint32(33).double(message.sentAtMs);
+    }
+    if (message.promised !== false) {
+      writer.uint32(40).bool(message.promised);
+    }
+    if (message.view !== undefined) {
+      ClusterViewMessage.encode(message.view, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.suspects) {
+      writer.uint32(58).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeatResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeatResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.sentAtMs = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.promised = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.view = ClusterViewMessage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.suspects.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReplicaMessage(): ReplicaMessage {
+  return { node: "", shard: "" };
+}
+
+export const ReplicaMessage: MessageFns<ReplicaMessage> = {
+  encode(message: ReplicaMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReplicaRequestMessage(): ReplicaRequestMessage {
+  return { kind: "", partition: 0, epoch: 0n, from: undefined, replica: undefined, silentLeader: "" };
+}
+
+export const ReplicaRequestMessage: MessageFns<ReplicaRequestMessage> = {
+  encode(message: ReplicaRequestMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.epoch);
+    }
+    if (message.from !== undefined) {
+      ReplicaMessage.encode(message.from, writer.uint32(34).fork()).join();
+    }
+    if (message.replica !== undefined) {
+      ReplicaMessage.encode(message.replica, writer.uint32(42).fork()).join();
+    }
+    if (message.silentLeader !== "") {
+      writer.uint32(50).string(message.silentLeader);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaRequestMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaRequestMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = ReplicaMessage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.replica = ReplicaMessage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.silentLeader = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRequestReplicaResponse(): RequestReplicaResponse {
+  return {};
+}
+
+export const RequestReplicaResponse: MessageFns<RequestReplicaResponse> = {
+  encode(_: RequestReplicaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestReplicaResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestReplicaResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHandOverOrderMessage(): HandOverOrderMessage {
+  return { partition: 0, epoch: 0n, from: undefined, to: undefined };
+}
+
+export const HandOverOrderMessage: MessageFns<HandOverOrderMessage> = {
+  encode(message: HandOverOrderMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.from !== undefined) {
+      ReplicaMessage.encode(message.from, writer.uint32(26).fork()).join();
+    }
+    if (message.to !== undefined) {
+      ReplicaMessage.encode(message.to, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HandOverOrderMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandOverOrderMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = ReplicaMessage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.to = ReplicaMessage.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOrderHandOverResponse(): OrderHandOverResponse {
+  return {};
+}
+
+export const OrderHandOverResponse: MessageFns<OrderHandOverResponse> = {
+  encode(_: OrderHandOverResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OrderHandOverResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOrderHandOverResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /** Shard to shard, served on each shard's port. One stream per ordered pair of shards. */
 export type PeerDefinition = typeof PeerDefinition;
 export const PeerDefinition = {
@@ -766,6 +1436,33 @@ export const ControlDefinition = {
       requestType: RunJobRequest as typeof RunJobRequest,
       requestStream: false,
       responseType: JobProgressResponse as typeof JobProgressResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Every 250 ms and after a change of the table: "I live, I suspect these", and the promise that replicas' reads rest on. */
+    beat: {
+      name: "Beat",
+      requestType: BeatRequest as typeof BeatRequest,
+      requestStream: false,
+      responseType: BeatResponse as typeof BeatResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** To the leader, from a primary: change a partition's replicas. Repeated until the asker learns a newer epoch. */
+    requestReplica: {
+      name: "RequestReplica",
+      requestType: ReplicaRequestMessage as typeof ReplicaRequestMessage,
+      requestStream: false,
+      responseType: RequestReplicaResponse as typeof RequestReplicaResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** From the leader: hand a partition over. Repeated; dropped if the epoch is another one. */
+    orderHandOver: {
+      name: "OrderHandOver",
+      requestType: HandOverOrderMessage as typeof HandOverOrderMessage,
+      requestStream: false,
+      responseType: OrderHandOverResponse as typeof OrderHandOverResponse,
       responseStream: false,
       options: {},
     },
