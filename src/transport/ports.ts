@@ -10,6 +10,8 @@ import type {
   GetResponse,
   InvokeRequest,
   InvokeResponse,
+  OpenSessionRequest,
+  OpenSessionResponse,
   OperationBatch,
   ResultBatch,
   SetRequest,
@@ -18,7 +20,7 @@ import type {
 
 /** One client's pipe, seen from the shard. */
 export interface PipeClient {
-  /** Sends one batch. False: the client reads slowly; the transport has stopped reading its operations and goes on by itself when it has drained. */
+  /** Sends one batch; one that says `last` ends the stream. False: the client reads slowly; the transport has stopped reading its operations and goes on by itself when it has drained. */
   send(results: ResultBatch): boolean
   /** Stops (resumes) reading this client's operations: admission control. */
   pause(): void
@@ -42,9 +44,10 @@ export interface DataServer {
   set(request: SetRequest): Promise<SetResponse>
   delete(request: DeleteRequest): Promise<DeleteResponse>
   invoke(request: InvokeRequest): Promise<InvokeResponse>
+  openSession(request: OpenSessionRequest): Promise<OpenSessionResponse>
 }
 
-export type PeerMessageKind = 'exchange' | 'operations' | 'results'
+export type PeerMessageKind = 'exchange' | 'operations' | 'results' | 'replication'
 
 export interface PeerListener {
   onPeerMessage(from: ShardId, kind: PeerMessageKind, bytes: Uint8Array): void

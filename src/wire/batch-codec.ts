@@ -12,13 +12,23 @@ import {
   OperationOptions,
   type ResultBatch,
   ResultDetail,
+  SessionDeclaration,
 } from './generated/nearstate/v1/data.ts'
 import { emptyBatch } from './operations.ts'
 import { emptyResults } from './results.ts'
 
 // Tags: field number * 8 + wire type.
 const operation = { wireVersion: 8, tableVersion: 16, firstId: 24, maps: 34, kinds: 42, mapSlots: 50, keyLengths: 58, keys: 66 } as const
-const operationTail = { valueLengths: 74, values: 82, options: 90, chunk: 98, gateway: 104 } as const
+const operationTail = {
+  valueLengths: 74,
+  values: 82,
+  options: 90,
+  chunk: 98,
+  gateway: 104,
+  sessions: 114,
+  requestNumbers: 122,
+  unansweredDistances: 130,
+} as const
 const result = {
   tableVersion: 8,
   ids: 18,
@@ -29,6 +39,7 @@ const result = {
   values: 58,
   details: 66,
   chunk: 74,
+  last: 80,
 } as const
 
 const writer = new ByteWriter()
@@ -49,6 +60,9 @@ export function encodeOperationBatch(batch: OperationBatch): Buffer {
   for (const options of batch.options) writer.bytes(operationTail.options, OperationOptions.encode(options).finish())
   if (batch.chunk !== undefined) writer.bytes(operationTail.chunk, Chunk.encode(batch.chunk).finish())
   if (batch.gateway) writer.uint32(operationTail.gateway, 1)
+  for (const session of batch.sessions) writer.bytes(operationTail.sessions, SessionDeclaration.encode(session).finish())
+  if (batch.requestNumbers.length > 0) writer.packed(operationTail.requestNumbers, batch.requestNumbers)
+  if (batch.unansweredDistances.length > 0) writer.packed(operationTail.unansweredDistances, batch.unansweredDistances)
   return writer.view()
 }
 
@@ -104,6 +118,15 @@ function readOperationField(reader: ByteReader, batch: OperationBatch): void {
     case operationTail.gateway:
       batch.gateway = reader.uint32() !== 0
       return
+    case operationTail.sessions:
+      batch.sessions.push(SessionDeclaration.decode(reader.bytes()))
+      return
+    case operationTail.requestNumbers:
+    case operationTail.requestNumbers - 2:
+      return reader.column(tag, batch.requestNumbers)
+    case operationTail.unansweredDistances:
+    case operationTail.unansweredDistances - 2:
+      return reader.column(tag, batch.unansweredDistances)
     default:
       return reader.skip(tag)
   }
@@ -121,6 +144,7 @@ export function encodeResultBatch(batch: ResultBatch): Buffer {
   if (batch.values.length > 0) writer.bytes(result.values, batch.values)
   for (const detail of batch.details) writer.bytes(result.details, ResultDetail.encode(detail).finish())
   if (batch.chunk !== undefined) writer.bytes(result.chunk, Chunk.encode(batch.chunk).finish())
+  if (batch.last) writer.uint32(result.last, 1)
   return writer.view()
 }
 
@@ -163,6 +187,9 @@ function readResultField(reader: ByteReader, batch: ResultBatch): void {
       return
     case result.chunk:
       batch.chunk = Chunk.decode(reader.bytes())
+      return
+    case result.last:
+      batch.last = reader.uint32() !== 0
       return
     default:
       return reader.skip(tag)

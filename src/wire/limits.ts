@@ -14,5 +14,9 @@ export const uploadsMax = 16
 export const uploadsMaxBytes = 64 * 1024 * 1024
 /** Largest answer in chunks: a page of a scan or of results is at its target plus one value. */
 export const answerMaxBytesOf = (valueMaxBytes: number): number => 2 * valueMaxBytes + 8 * 1024 * 1024
+/** Of a session: the epoch and position of the log entry that opened it. */
+export const ticketBytes = 16
+/** Numbered writes of one session that a client may have unanswered: so far its numbers reach beyond the lowest of them. */
+export const sessionWindow = 1024
 /** Maps that may be named on one stream; a declaration beyond ends it. */
 export const mapSlotsMax = 4096

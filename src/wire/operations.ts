@@ -6,10 +6,10 @@
  * keys and values of all operations lie one after the other and fill `keys` and `values` exactly.
  */
 import { invalidArgument } from '../base/errors.ts'
-import { type OperationBatch, OperationKind, type OperationOptions } from './generated/nearstate/v1/data.ts'
-import { batchOperationsMax } from './limits.ts'
+import { type OperationBatch, OperationKind, type OperationOptions, type SessionDeclaration } from './generated/nearstate/v1/data.ts'
+import { batchOperationsMax, ticketBytes } from './limits.ts'
 
-const kindMax = OperationKind.INVOKE_ALL
+const kindMax = OperationKind.OPEN_SESSION
 const kindNames: readonly string[] = Object.entries(OperationKind)
   .filter(([, kind]) => kind >= 0)
   .sort((a, b) => a[1] - b[1])
@@ -29,8 +29,24 @@ const carriesValue = Uint8Array.from({ length: kindMax + 1 }, (_, kind) =>
 /** Operations on one key; the others are on a partition. */
 export const isKeyed = (kind: number): boolean => kind <= OperationKind.INVOKE
 /** Operations that may change entries. */
-export const isWrite = (kind: number): boolean =>
-  kind !== OperationKind.GET && kind !== OperationKind.GET_ENTRY && kind !== OperationKind.SCAN && kind !== OperationKind.SIZE
+export const isWrite = (kind: number): boolean => isNumbered(kind) || kind === OperationKind.INVOKE_ALL
+
+/**
+ * Writes that clients number in their session, so that a retry takes effect once: each is one entry of its partition's log.
+ * Not INVOKE_ALL: a page is many entries, and some of them may be done when it ends.
+ */
+export const isNumbered = (kind: number): boolean => numbered[kind] === 1
+const numbered = Uint8Array.from({ length: kindMax + 1 }, (_, kind) =>
+  kind === OperationKind.SET ||
+  kind === OperationKind.DELETE ||
+  kind === OperationKind.PUT_IF_ABSENT ||
+  kind === OperationKind.REPLACE ||
+  kind === OperationKind.EXPIRE ||
+  kind === OperationKind.INVOKE ||
+  kind === OperationKind.CLEAR
+    ? 1
+    : 0,
+)
 
 export class OperationReader {
   readonly batch: OperationBatch
@@ -45,6 +61,8 @@ export class OperationReader {
   readonly #options: OperationOptions[]
   readonly #oneKind: boolean
   readonly #oneSlot: boolean
+  readonly #numbers: number[]
+  readonly #distances: number[]
 
   /** Throws INVALID_ARGUMENT for a broken batch: its stream must end. */
   constructor(batch: OperationBatch) {
@@ -64,8 +82,26 @@ export class OperationReader {
     this.#options = batch.options
     this.#oneKind = batch.kinds.length === 1
     this.#oneSlot = batch.mapSlots.length === 1
+    this.#numbers = batch.requestNumbers
+    this.#distances = batch.unansweredDistances
     this.#checkOptions()
     this.#checkKinds()
+    this.#checkSessions()
+  }
+
+  /** Sessions that this batch declares, before its operations. */
+  get sessions(): readonly SessionDeclaration[] {
+    return this.batch.sessions
+  }
+
+  /** The operation's number in the session of its partition; 0: none. */
+  numberAt(index: number): number {
+    return this.#numbers.length === 0 ? 0 : (this.#numbers[index] as number)
+  }
+
+  /** By how much the lowest number without an answer at the client lies below the operation's number; less than the number. */
+  distanceAt(index: number): number {
+    return this.#distances.length === 0 ? 0 : (this.#distances[index] as number)
   }
 
   kindAt(index: number): OperationKind {
@@ -105,6 +141,25 @@ export class OperationReader {
         )
       }
       last = option.index
+    }
+  }
+
+  #checkSessions(): void {
+    for (const { ticket } of this.batch.sessions) {
+      if (ticket.length !== ticketBytes) throw broken(`a session's ticket has ${ticket.length} bytes, ${ticketBytes} are wanted`)
+    }
+    const numbers = this.#numbers
+    const distances = this.#distances
+    if (numbers.length === 0 && distances.length === 0) return
+    const { count } = this
+    if (numbers.length !== count || distances.length !== count) {
+      throw broken(`${numbers.length} request numbers and ${distances.length} unanswered distances for ${count} operations`)
+    }
+    for (let i = 0; i < count; i += 1) {
+      const number = numbers[i] as number
+      const distance = distances[i] as number
+      if (distance < number || (number === 0 && distance === 0)) continue
+      throw broken(`operation ${i} has number ${number}, and the lowest unanswered one lies ${distance} below`)
     }
   }
 
@@ -162,6 +217,7 @@ export const emptyOptions = (index = 0): OperationOptions => ({
   keysOnly: false,
   withVersion: false,
   upload: 0,
+  anyReplica: false,
 })
 
 /** A batch with no operations, for declarations and chunks. */
@@ -179,6 +235,9 @@ export const emptyBatch = (): OperationBatch => ({
   options: [],
   chunk: undefined,
   gateway: false,
+  sessions: [],
+  requestNumbers: [],
+  unansweredDistances: [],
 })
 
 /** Collects operations into growing columns. `take` hands them over and begins anew. */
@@ -238,6 +297,15 @@ export class OperationBuilder {
     return index
   }
 
+  /** Numbers the operation appended last; see `OperationBatch.request_numbers`. */
+  number(number: number, unansweredDistance: number): void {
+    const { requestNumbers, unansweredDistances, keyLengths } = this.#batch
+    fill(requestNumbers, keyLengths.length - 1)
+    fill(unansweredDistances, keyLengths.length - 1)
+    requestNumbers.push(number)
+    unansweredDistances.push(unansweredDistance)
+  }
+
   /** The batch, in its shortest form. The builder keeps nothing of it. */
   take(firstId: number, tableVersion: bigint): OperationBatch {
     const batch = this.#batch
@@ -248,6 +316,10 @@ export class OperationBuilder {
     if (this.#sameKind && batch.kinds.length > 1) batch.kinds.length = 1
     if (this.#sameSlot && batch.mapSlots.length > 1) batch.mapSlots.length = 1
     if (this.#valuesEnd === 0) batch.valueLengths = []
+    if (batch.requestNumbers.length > 0) {
+      fill(batch.requestNumbers, batch.keyLengths.length)
+      fill(batch.unansweredDistances, batch.keyLengths.length)
+    }
     // The next batch is probably like this one.
     this.#keys = this.#keysEnd === 0 ? this.#keys : freshBytes(this.#keysEnd)
     this.#values = this.#valuesEnd === 0 ? noBytes : freshBytes(this.#valuesEnd)
@@ -258,6 +330,10 @@ export class OperationBuilder {
     this.#batch = emptyBatch()
     return batch
   }
+}
+
+function fill(column: number[], length: number): void {
+  while (column.length < length) column.push(0)
 }
 
 /** Uninitialized. Short ones come from Node's pool: memory of their own would cost more than what they hold. */

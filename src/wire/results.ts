@@ -22,6 +22,7 @@ export const emptyResults = (): ResultBatch => ({
   values: noBytes,
   details: [],
   chunk: undefined,
+  last: false,
 })
 
 /** Collects answers of one pipe. `take` returns the messages to send, in order. */
@@ -56,6 +57,15 @@ export class ResultWriter {
     this.#answer(id, ResultStatus.NOT_OWNER, 0)
   }
 
+  /** This shard cannot take it now; nothing was done. */
+  notNow(id: number): void {
+    this.#answer(id, ResultStatus.NOT_NOW, 0)
+  }
+
+  sessionUnknown(id: number): void {
+    this.#answer(id, ResultStatus.SESSION_UNKNOWN, 0)
+  }
+
   /** Done, with the value `buffer[start..end)`, which is copied. */
   value(id: number, buffer: Uint8Array, start: number, end: number): void {
     const length = end - start
@@ -82,6 +92,15 @@ export class ResultWriter {
     detail.errorCode = error.code
     detail.errorMessage = error.message.slice(0, messageMaxCharacters)
     detail.functionStack = (error.functionStack ?? '').slice(0, messageMaxCharacters)
+  }
+
+  /** The last messages of a stream: what has no answer was not done. */
+  takeLast(tableVersion: bigint): ResultBatch[] {
+    const batches = this.take(tableVersion)
+    const last = batches.at(-1)
+    if (last !== undefined) last.last = true
+    else batches.push({ ...emptyResults(), tableVersion, last: true })
+    return batches
   }
 
   take(tableVersion: bigint): ResultBatch[] {

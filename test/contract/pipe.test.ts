@@ -51,6 +51,7 @@ class EchoShard implements DataServer {
   set = this.get
   delete = this.get
   invoke = this.get
+  openSession = this.get
 }
 
 class Events implements PipeStreamListener {
@@ -237,4 +238,5 @@ const emptyResult: ResultBatch = {
   values: Buffer.alloc(0),
   details: [],
   chunk: undefined,
+  last: false,
 }

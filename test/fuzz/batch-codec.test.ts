@@ -39,11 +39,15 @@ const operationBatch: fc.Arbitrary<OperationBatch> = fc.record({
       keysOnly: fc.boolean(),
       upload: uint32,
       withVersion: fc.boolean(),
+      anyReplica: fc.boolean(),
     }),
     { maxLength: 3 },
   ),
   chunk,
   gateway: fc.boolean(),
+  sessions: fc.array(fc.record({ partition: uint32, ticket: bytes }), { maxLength: 3 }),
+  requestNumbers: column,
+  unansweredDistances: column,
 })
 
 const resultBatch: fc.Arbitrary<ResultBatch> = fc.record({
@@ -67,6 +71,7 @@ const resultBatch: fc.Arbitrary<ResultBatch> = fc.record({
     { maxLength: 3 },
   ),
   chunk,
+  last: fc.boolean(),
 })
 
 const generated = (message: { finish(): Uint8Array }): Buffer => Buffer.from(message.finish())

@@ -2,7 +2,7 @@
  * The shard's end of `Data.Pipe`.
  *
  * Owns: flow control (a client is not read while the shard has paused it, or while its answers pile up), the orderly end after the
- * client has half-closed (all that it sent is answered first), and refusing bytes that are no batch.
+ * client has half-closed (all that it sent is answered first) or the shard has sent its last answers, and refusing bytes that are no batch.
  */
 import { Metadata } from '@grpc/grpc-js'
 import type { OperationBatch, ResultBatch } from '../../wire/generated/nearstate/v1/data.ts'
@@ -48,7 +48,8 @@ class PipeCall {
       this.#isBlocked = true
       this.#call.pause()
     }
-    this.#endIfAnswered()
+    if (results.last) this.#end()
+    else this.#endIfAnswered()
     return more
   }
 
@@ -91,7 +92,10 @@ class PipeCall {
   }
 
   #endIfAnswered(): void {
-    if (!this.#halfClosed || this.#isOver || this.#unanswered > 0) return
+    if (this.#halfClosed && !this.#isOver && this.#unanswered === 0) this.#end()
+  }
+
+  #end(): void {
     this.#closed()
     this.#call.end()
   }

@@ -26,6 +26,7 @@ export function serveShard({ host, port, server, links, messageMaxBytes }: Shard
       set: request => server.set(request),
       delete: request => server.delete(request),
       invoke: request => server.invoke(request),
+      openSession: request => server.openSession(request),
     },
     { pipe: pipeSerializers },
   )

@@ -75,9 +75,10 @@ export function describeFake(version: bigint, partitions: readonly number[] = [0
     version,
     members: [member('a', 'a:1'), member('b', 'b:1')],
     leader: 'a',
-    partitions: partitions.map(primary => ({ epoch: version, primary, shard: 0 })),
+    partitions: partitions.map(primary => ({ epoch: version, primary, shard: 0, backups: [primary === 0 ? 1 : 0, 0], inSync: 1 })),
     partitionCount: 4,
     coordinator: 'embedded',
     valueMaxBytes: 1024n * 1024n,
+    backups: 1,
   }
 }

@@ -257,6 +257,7 @@ describe('a map', () => {
       values: Buffer.alloc(0),
       details: [],
       chunk: undefined,
+      last: false,
     })
     await expect(write).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' })
     await expect(read).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })

@@ -97,6 +97,7 @@ describe('answers', () => {
       values: Buffer.alloc(0),
       details: [],
       chunk: undefined,
+      last: false,
       ...change,
     }
     expect(() => new ResultReader(batch)).toThrow(/Cannot read/)
