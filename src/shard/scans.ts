@@ -8,7 +8,8 @@ import type { PartitionMap } from '../grid/partition-map.ts'
 import type { EntryView } from '../storage/entry-view.ts'
 import { scanEnd } from '../storage/map-store.ts'
 import { type OperationOptions, ScanPage } from '../wire/generated/nearstate/v1/data.ts'
-import { copyInto, withRoom } from '../wire/operations.ts'
+import { copyInto } from '../wire/copy-into.ts'
+import { withRoom } from '../wire/operations.ts'
 import type { ResultWriter } from '../wire/results.ts'
 
 const limitDefault = 1024

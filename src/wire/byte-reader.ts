@@ -1,4 +1,7 @@
-/** Protobuf fields out of a message, for the messages of the hot path. Byte fields are views of the message, not copies. */
+/**
+ * Protobuf fields out of a message, for the messages of the hot path, and plain numbers and bytes, without tags. Byte fields are views
+ * of the message, not copies.
+ */
 import { invalidArgument } from '../base/errors.ts'
 
 export class ByteReader {
@@ -46,6 +49,45 @@ export class ByteReader {
       if (byte < 0x80) return BigInt.asUintN(64, value)
     }
     throw invalidArgument('Cannot read message: a varint is longer than 10 bytes')
+  }
+
+  byte(): number {
+    const byte = this.#bytes[this.at]
+    if (byte === undefined) throw cutShort(this.#bytes.length)
+    this.at += 1
+    return byte
+  }
+
+  /** A whole number from 0 to 2^53 - 1. */
+  integer(): number {
+    const bytes = this.#bytes
+    let value = 0
+    let scale = 1
+    for (let i = 0; i < 8; i += 1) {
+      const byte = bytes[this.at++]
+      if (byte === undefined) throw cutShort(bytes.length)
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) {
+        if (value > Number.MAX_SAFE_INTEGER) break
+        return value
+      }
+      scale *= 128
+    }
+    throw invalidArgument('Cannot read message: a number is larger than 2^53 - 1')
+  }
+
+  /** 8 bytes, little-endian. */
+  float64(): number {
+    const { at } = this
+    this.#advance(8)
+    return this.#bytes.readDoubleLE(at)
+  }
+
+  /** Skips so many bytes; returns where they start. */
+  span(length: number): number {
+    const { at } = this
+    this.#advance(length)
+    return at
   }
 
   bytes(): Buffer {

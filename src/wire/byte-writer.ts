@@ -1,7 +1,9 @@
 /**
- * Protobuf fields straight into one growing buffer, for the messages of the hot path.
+ * Protobuf fields straight into one growing buffer, for the messages of the hot path; and plain numbers and bytes, without tags.
  * Writes what the generated code writes, byte for byte: minimal varints, and the caller leaves defaults out.
  */
+import { copyInto } from './copy-into.ts'
+
 const firstBytes = 64 * 1024
 /** Larger buffers are not kept for the next message. */
 const keptMaxBytes = 2 * 1024 * 1024
@@ -64,6 +66,37 @@ export class ByteWriter {
     const end = this.#end
     for (let i = 0; i < count; i += 1) buffer[end + i] = values[i] as number
     this.#end = end + count
+  }
+
+  /** 0 to 255. */
+  byte(value: number): void {
+    this.#reserve(1)
+    this.#buffer[this.#end++] = value
+  }
+
+  /** A whole number from 0 to 2^53 - 1. */
+  integer(value: number): void {
+    this.#reserve(8)
+    let rest = value
+    if (rest > 0xffffffff) {
+      // Shifts work on 32 bits: the lower 28 go first.
+      const low = rest % 0x10000000
+      rest = (rest - low) / 0x10000000
+      for (let shift = 0; shift < 28; shift += 7) this.#buffer[this.#end++] = ((low >>> shift) & 0x7f) | 0x80
+    }
+    this.#varint(rest)
+  }
+
+  /** 8 bytes, little-endian. */
+  float64(value: number): void {
+    this.#reserve(8)
+    this.#end = this.#buffer.writeDoubleLE(value, this.#end)
+  }
+
+  /** `bytes[start..end)`, without its length. */
+  raw(bytes: Uint8Array, start: number, end: number): void {
+    this.#reserve(end - start)
+    this.#end = copyInto(this.#buffer, this.#end, bytes, start, end)
   }
 
   #varint(value: number): void {

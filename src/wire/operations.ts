@@ -6,6 +6,7 @@
  * keys and values of all operations lie one after the other and fill `keys` and `values` exactly.
  */
 import { invalidArgument } from '../base/errors.ts'
+import { copyInto } from './copy-into.ts'
 import { type OperationBatch, OperationKind, type OperationOptions, type SessionDeclaration } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax, ticketBytes } from './limits.ts'
 
@@ -344,17 +345,4 @@ export function withRoom(buffer: Buffer, used: number, more: number): Buffer {
   const larger = freshBytes(Math.max(used + more, 2 * buffer.length))
   if (used > 0) larger.set(buffer.subarray(0, used))
   return larger
-}
-
-const copyBytes = Buffer.prototype.copy
-
-/** Copies `source[start..end)` to `target` at `at`; returns where it ends. Allocates nothing; a loop beats the call for what is short. */
-export function copyInto(target: Uint8Array, at: number, source: Uint8Array, start: number, end: number): number {
-  const length = end - start
-  if (length <= 32) {
-    for (let i = 0; i < length; i += 1) target[at + i] = source[start + i] as number
-  } else {
-    copyBytes.call(source, target, at, start, end)
-  }
-  return at + length
 }

@@ -7,7 +7,8 @@ import { invalidArgument, isErrorCode, NearstateError } from '../base/errors.ts'
 import { chunksOf } from './chunks.ts'
 import { type ResultBatch, type ResultDetail, ResultStatus } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax, batchTargetBytes, chunkMaxBytes } from './limits.ts'
-import { boundsOf, copyInto, freshBytes, withRoom } from './operations.ts'
+import { copyInto } from './copy-into.ts'
+import { boundsOf, freshBytes, withRoom } from './operations.ts'
 
 const noBytes: Buffer = Buffer.alloc(0)
 const messageMaxCharacters = 16_384

@@ -10,7 +10,7 @@
  */
 import { clearSource, Packr } from 'msgpackr'
 import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
-import { copyInto } from './operations.ts'
+import { copyInto } from './copy-into.ts'
 import { checkNesting, nestingMax } from './value-nesting.ts'
 
 // Modes of msgpackr's encoder: hand out its own buffer with `start` and `end`, and write over it the next time.

@@ -26,6 +26,14 @@ export interface PeerMessage {
     | undefined;
 }
 
+/** Messages of src/replication/messages.ts, of one shard to another. */
+export interface ReplicationBatch {
+  /** Incarnations of shards and nodes, which messages name by their place in this list. */
+  incarnations: string[];
+  /** The messages, one after the other, laid out as the header of src/wire/replication-codec.ts says. */
+  messages: Buffer;
+}
+
 export interface PeerHello {
   wireVersion: number;
   /** Incarnation of the calling shard, and of the one that it means to reach. */
@@ -217,6 +225,63 @@ export const PeerMessage: MessageFns<PeerMessage> = {
             }
 
             message.body = { $case: "replication", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReplicationBatch(): ReplicationBatch {
+  return { incarnations: [], messages: Buffer.alloc(0) };
+}
+
+export const ReplicationBatch: MessageFns<ReplicationBatch> = {
+  encode(message: ReplicationBatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.incarnations) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.messages.length !== 0) {
+      writer.uint32(18).bytes(message.messages);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicationBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicationBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.incarnations.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.messages = Buffer.from(reader.bytes());
             continue;
           }
         }
