@@ -1,12 +1,14 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ManualClock } from '../../src/base/clock.ts'
 import { connectCoordinator } from '../../src/coordinator/connect-coordinator.ts'
+import { connectEtcd } from '../../src/coordinator/etcd/etcd-coordinator.ts'
 import { EmbeddedCoordinator } from '../../src/coordinator/embedded.ts'
 import { serveCoordinator } from '../../src/coordinator/served.ts'
 import type { Coordinator } from '../../src/membership/coordinator-port.ts'
 import { createGrpcClient } from '../../src/transport/grpc/client.ts'
 import { CoordinatorDefinition } from '../../src/wire/generated/nearstate/v1/coordinator.ts'
 import { bytes, coordinatorContract, WatchLog } from './coordinator-contract.ts'
+import { EtcdServers, hasEtcd } from './etcd-servers.ts'
 
 const host = '127.0.0.1'
 
@@ -34,6 +36,37 @@ coordinatorContract('served', async () => {
     },
   }
 })
+
+const etcdContract = (count: number): void => {
+  const name = `etcd with ${count} member${count === 1 ? '' : 's'}`
+  describe.skipIf(!hasEtcd)(`${name}${hasEtcd ? '' : ' (skipped: there is no etcd on this machine)'}`, () => {
+    let servers: EtcdServers
+    let clusters = 0
+    beforeAll(async () => {
+      servers = await EtcdServers.start(count)
+    })
+    afterAll(() => servers?.stop())
+    coordinatorContract(name, async () => {
+      const clients: Coordinator[] = []
+      clusters += 1
+      const cluster = `contract-${clusters}`
+      const connectAgain = (): Coordinator => {
+        const client = connectEtcd({ members: servers.addresses, cluster })
+        clients.push(client)
+        return client
+      }
+      return {
+        coordinator: connectAgain(),
+        connectAgain,
+        close: async () => {
+          await Promise.all(clients.map(client => client.close()))
+        },
+      }
+    })
+  })
+}
+etcdContract(1)
+etcdContract(3)
 
 describe('sessions of the embedded coordinator', () => {
   const make = () => {
