@@ -36,6 +36,7 @@ const doors = {
   'prom-client': 'telemetry',
   zod: 'config',
   yaml: 'config',
+  etcd3: 'coordinator',
   esbuild: 'bundling',
   '@jridgewell/trace-mapping': 'bundling',
   commander: 'cli',

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
 import type { Config } from './config.ts'
+import { etcdPasswordVariable } from './etcd-options.ts'
 import { environmentNameOf, flagOf, type OptionName, optionNames, optionTable } from './option-table.ts'
 import { checkRelations } from './relations.ts'
 import { readYaml } from './yaml-file.ts'
@@ -42,7 +43,7 @@ interface Given {
 }
 
 /** NEARSTATE_* variables that are not options of a node. */
-const otherVariables: readonly string[] = ['NEARSTATE_DEBUG', 'NEARSTATE_ENDPOINT']
+const otherVariables: readonly string[] = ['NEARSTATE_DEBUG', 'NEARSTATE_ENDPOINT', etcdPasswordVariable]
 /** What Kubernetes sets in every container when a service is named nearstate. */
 const serviceLink = /^NEARSTATE_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)$/
 

@@ -2,21 +2,21 @@
  * The coordinator port over the network, to a coordinator served by another process.
  *
  * Watches connect again by themselves, with back-off; then everything is reported anew, and what has vanished meanwhile as deleted.
- * Sessions renew three times per time to live. One whose renewals have failed for a whole time to live counts as lapsed here too: by
- * then the coordinator has ended it, or will have before it can be reached.
+ * Sessions renew three times per time to live, and go on doing so while the coordinator is out of reach: it tells what has lapsed.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { systemClock } from '../base/clock.ts'
 import { NearstateError } from '../base/errors.ts'
 import { isAborted } from '../base/abort.ts'
-import type { CasOutcome, Coordinator, CoordinatorValue, Session, WatchListener } from '../membership/coordinator-port.ts'
+import type { CasOutcome, Coordinator, CoordinatorValue, OnReach, Session, WatchListener } from '../membership/coordinator-port.ts'
 import { createGrpcClient, type GrpcClient } from '../transport/grpc/client.ts'
 import { CoordinatorDefinition, type CoordinatorValue as WireValue } from '../wire/generated/nearstate/v1/coordinator.ts'
 import { asBuffer } from './buffers.ts'
+import { keepRenewing } from './keep-renewing.ts'
 
 const backOffMinMs = 100
 const backOffMaxMs = 2000
 const callTimeoutMs = 5000
+const renewalTimeoutMinMs = 50
 
 /** Connects at the first call. `address` is host:port. */
 export const connectCoordinator = (address: string): Coordinator => new RemoteCoordinator(address)
@@ -55,10 +55,9 @@ class RemoteCoordinator implements Coordinator {
     return { stop: () => stop.abort() }
   }
 
-  async openSession(key: string, value: Uint8Array, ttlMs: number): Promise<Session> {
-    const sentAtMs = systemClock.nowMs()
+  async openSession(key: string, value: Uint8Array, ttlMs: number, onReach: OnReach = () => {}): Promise<Session> {
     const { id } = await reach(this.#client.renewSession({ id: '', key, value: asBuffer(value), ttlMs: BigInt(ttlMs) }))
-    const session = new RemoteSession(this.#client, id, ttlMs, sentAtMs)
+    const session = new RemoteSession(this.#client, id, ttlMs, onReach)
     this.#sessions.add(session)
     void session.lapsed.then(() => this.#sessions.delete(session))
     return session
@@ -113,16 +112,13 @@ class RemoteSession implements Session {
   readonly #id: string
   readonly #ttlMs: number
   readonly #ended = new AbortController()
-  /** When the last renewal that succeeded was sent: its time to live began no earlier. */
-  #renewedAtMs: number
 
-  constructor(client: GrpcClient<typeof CoordinatorDefinition>, id: string, ttlMs: number, sentAtMs: number) {
+  constructor(client: GrpcClient<typeof CoordinatorDefinition>, id: string, ttlMs: number, onReach: OnReach) {
     this.#client = client
     this.#id = id
     this.#ttlMs = ttlMs
-    this.#renewedAtMs = sentAtMs
     this.lapsed = new Promise(resolve => this.#ended.signal.addEventListener('abort', () => resolve()))
-    void this.#renewUntilEnd()
+    void keepRenewing({ ttlMs, ended: this.#ended, onReach, renew: () => this.#renew() })
   }
 
   async close(): Promise<void> {
@@ -133,29 +129,10 @@ class RemoteSession implements Session {
     })
   }
 
-  async #renewUntilEnd(): Promise<void> {
-    let pauseMs = this.#ttlMs / 3
-    while (!isAborted(this.#ended.signal)) {
-      await sleep(pauseMs, undefined, { signal: this.#ended.signal }).catch(() => {})
-      if (isAborted(this.#ended.signal)) return
-      const outcome = await this.#renew()
-      if (outcome === 'lapsed') this.#ended.abort()
-      pauseMs = outcome === 'renewed' ? this.#ttlMs / 3 : this.#ttlMs / 10
-    }
-  }
-
-  async #renew(): Promise<'renewed' | 'lapsed' | 'unreached'> {
-    const sentAtMs = systemClock.nowMs()
-    const timeoutMs = Math.max(50, Math.min(this.#ttlMs / 3, this.#renewedAtMs + this.#ttlMs - sentAtMs))
-    try {
-      const { lapsed } = await this.#client.renewSession({ id: this.#id, key: '', value: Buffer.alloc(0), ttlMs: 0n }, { timeoutMs })
-      if (lapsed) return 'lapsed'
-      this.#renewedAtMs = sentAtMs
-      return 'renewed'
-    } catch {
-      // Out of reach for now.
-      return systemClock.nowMs() - this.#renewedAtMs >= this.#ttlMs ? 'lapsed' : 'unreached'
-    }
+  async #renew(): Promise<boolean> {
+    const renewal = { id: this.#id, key: '', value: Buffer.alloc(0), ttlMs: 0n }
+    const { lapsed } = await this.#client.renewSession(renewal, { timeoutMs: Math.max(renewalTimeoutMinMs, this.#ttlMs / 3) })
+    return !lapsed
   }
 }
 

@@ -9,6 +9,7 @@ import { createGrpcClient } from '../../src/transport/grpc/client.ts'
 import { CoordinatorDefinition } from '../../src/wire/generated/nearstate/v1/coordinator.ts'
 import { bytes, coordinatorContract, WatchLog } from './coordinator-contract.ts'
 import { EtcdServers, hasEtcd } from './etcd-servers.ts'
+import { eventually } from './eventually.ts'
 
 const host = '127.0.0.1'
 
@@ -158,13 +159,18 @@ describe('the served coordinator over a broken connection', () => {
     expect(await store.read('sessions/a')).toBeDefined()
   })
 
-  it('a session that cannot be renewed for its time to live has lapsed at both ends', async () => {
+  it('a session that cannot be renewed for its time to live says so, and learns when the server is back that it has lapsed', async () => {
     const store = new EmbeddedCoordinator()
     const server = await start(store)
-    const session = await connect(server.port).openSession('sessions/a', bytes('1'), 400)
+    const reach: string[] = []
+    const onReach = (outBecause: string | undefined): void => void reach.push(outBecause === undefined ? 'back' : 'out')
+    const session = await connect(server.port).openSession('sessions/a', bytes('1'), 400, onReach)
     await server.stop(50)
+    await eventually(() => reach).toEqual(['out'])
+    await eventually(() => store.read('sessions/a')).toBeUndefined()
+    await start(store, server.port)
     await session.lapsed
-    await expect.poll(() => store.read('sessions/a')).toBeUndefined()
+    expect(reach).toEqual(['out', 'back'])
   })
 
   it('a session unknown to a server that has forgotten everything has lapsed', async () => {

@@ -7,7 +7,7 @@
 import { CompareResult, CompareTarget, type IRequestOp } from 'etcd3'
 import { isAborted } from '../../base/abort.ts'
 import { NearstateError } from '../../base/errors.ts'
-import type { CasOutcome, Coordinator, CoordinatorValue, Session, WatchListener } from '../../membership/coordinator-port.ts'
+import type { CasOutcome, Coordinator, CoordinatorValue, OnReach, Session, WatchListener } from '../../membership/coordinator-port.ts'
 import type { EtcdAccess } from './etcd-member.ts'
 import { EtcdMembers } from './etcd-members.ts'
 import { type EtcdSession, openEtcdSession } from './etcd-session.ts'
@@ -94,10 +94,10 @@ class EtcdCoordinator implements Coordinator {
     return { stop: () => stop.abort() }
   }
 
-  async openSession(key: string, value: Uint8Array, ttlMs: number): Promise<Session> {
+  async openSession(key: string, value: Uint8Array, ttlMs: number, onReach: OnReach = () => {}): Promise<Session> {
     this.#assertOpen('open a session')
     const storedKey = this.#keys.stored(key)
-    const session = await openEtcdSession({ members: this.#members, key, storedKey, value: Buffer.from(value), ttlMs })
+    const session = await openEtcdSession({ members: this.#members, key, storedKey, value: Buffer.from(value), ttlMs, onReach })
     if (isAborted(this.#stopping.signal)) void session.close()
     this.#assertOpen('open a session')
     this.#sessions.add(session)

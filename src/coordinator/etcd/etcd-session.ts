@@ -8,11 +8,11 @@
  *    that is found is known to be ours or not.
  */
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { CompareResult, CompareTarget, type IDuplexStream, type ILeaseKeepAliveRequest, type ILeaseKeepAliveResponse } from 'etcd3'
 import { isAborted } from '../../base/abort.ts'
 import { NearstateError } from '../../base/errors.ts'
-import type { Session } from '../../membership/coordinator-port.ts'
+import type { OnReach, Session } from '../../membership/coordinator-port.ts'
+import { keepRenewing } from '../keep-renewing.ts'
 import type { EtcdMember } from './etcd-member.ts'
 import type { EtcdMembers } from './etcd-members.ts'
 
@@ -24,6 +24,7 @@ export interface EtcdSessionOptions {
   readonly storedKey: Buffer
   readonly value: Buffer
   readonly ttlMs: number
+  readonly onReach: OnReach
 }
 
 const closeTimeoutMs = 1000
@@ -53,29 +54,14 @@ export class EtcdSession implements Session {
     this.#options = options
     this.#lease = lease
     this.lapsed = new Promise(resolve => this.#ended.signal.addEventListener('abort', () => resolve()))
-    void this.#renewUntilEnd()
+    const { ttlMs, onReach } = options
+    void keepRenewing({ ttlMs, ended: this.#ended, onReach, renew: () => this.#renew() })
   }
 
   async close(): Promise<void> {
     if (isAborted(this.#ended.signal)) return
     this.#ended.abort()
     await revoke(this.#options.members, this.#lease)
-  }
-
-  async #renewUntilEnd(): Promise<void> {
-    const { ttlMs } = this.#options
-    let pauseMs = ttlMs / 3
-    while (!isAborted(this.#ended.signal)) {
-      await sleep(pauseMs, undefined, { signal: this.#ended.signal }).catch(() => {})
-      if (isAborted(this.#ended.signal)) return
-      try {
-        if (!(await this.#renew())) this.#ended.abort()
-        pauseMs = ttlMs / 3
-      } catch {
-        // Out of reach; the members tell it.
-        pauseMs = ttlMs / 10
-      }
-    }
   }
 
   /** False: it has lapsed. */
