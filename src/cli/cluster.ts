@@ -1,27 +1,31 @@
-/** `nearstate status`, `nodes`, `partitions` and `partitions recover`. */
+/** `nearstate status`, `nodes`, `nodes leave`, `partitions` and `partitions recover`. */
 import { styleText } from 'node:util'
 import type { Command } from 'commander'
 import { formatByteSize } from '../base/byte-size.ts'
 import { formatDuration } from '../base/duration.ts'
 import { NearstateError } from '../base/errors.ts'
+import type { Grid } from '../client/grid.ts'
 import { globalOptions, withGrid } from './cluster-access.ts'
-import { nodesReport, partitionsReport, type StatusReport, statusReport } from './cluster-reports.ts'
-import { printJson, printLine, printTable } from './output.ts'
+import { leaveReport, nodesReport, partitionsReport, type StatusReport, statusReport } from './cluster-reports.ts'
+import { printJson, printLine, printTable, progressBar } from './output.ts'
 
 export function registerCluster(program: Command): void {
   program
     .command('status')
     .description('the cluster at a glance')
     .action((_options, command: Command) => status(command))
-  program
-    .command('nodes')
-    .description('the members, where they listen and what they hold')
-    .action((_options, command: Command) => nodes(command))
-  const partitionsCommand = program.command('partitions').description('which shard serves which partition')
+  const nodesCommand = program.command('nodes').description('the members, where they listen and what they hold')
+  nodesCommand.action((_options, command: Command) => nodes(command))
+  nodesCommand
+    .command('leave')
+    .argument('<name>', 'of the node')
+    .description('move everything off a node, which then ends; waits until it has left')
+    .action((name: string, _options, command: Command) => leave(name, command))
+  const partitionsCommand = program.command('partitions').description('which shards hold which partition, and how far copies are')
   partitionsCommand.action((_options, command: Command) => partitions(command))
   partitionsCommand
     .command('recover')
-    .description('give up the data of all lost partitions: they serve again, empty')
+    .description('give up the data of all partitions that no node within reach holds: they serve again, empty')
     .option('--accept-loss', 'yes, what they held is gone for good')
     .action((options: { acceptLoss?: boolean }, command: Command) => recover(options, command))
 }
@@ -41,13 +45,18 @@ async function status(command: Command): Promise<void> {
       ['coordinator', report.coordinator],
       [
         'partitions',
-        `${partitions.total}, ${partitions.lost} lost, ${partitions.underReplicated} under-replicated, ${partitions.migrating} migrating`,
+        `${partitions.total}, ${partitions.lost} lost, ${partitions.unavailable} unavailable, ${partitions.underReplicated} under-replicated, ${partitions.migrating} migrating`,
       ],
       ['entries', report.entries],
       ['memory', formatByteSize(report.bytes)],
     ],
   )
   if (partitions.lost > 0) printLine('Lost partitions refuse to serve. "nearstate partitions recover --accept-loss" gives their data up.')
+  else if (partitions.unavailable > 0) {
+    printLine(
+      'Unavailable partitions wait for a node that is out of reach. If it is gone for good: "nearstate partitions recover --accept-loss".',
+    )
+  }
 }
 
 const colouredState = (state: StatusReport['state']): string =>
@@ -58,7 +67,7 @@ async function nodes(command: Command): Promise<void> {
   const report = await withGrid(options, async grid => nodesReport(grid.cluster.describe(), await grid.cluster.stats()))
   if (options.json) return printJson(report)
   printTable(
-    ['name', 'status', 'pid', 'address', 'http', 'zone', 'shards', 'primaries', 'entries', 'memory', 'up'],
+    ['name', 'status', 'pid', 'address', 'http', 'zone', 'shards', 'primaries', 'backups', 'entries', 'memory', 'up'],
     report.map(node => [
       node.name,
       node.status,
@@ -68,6 +77,7 @@ async function nodes(command: Command): Promise<void> {
       node.zone,
       node.shards,
       node.primaries,
+      node.backups,
       node.entries,
       formatByteSize(node.bytes),
       formatDuration(Date.now() - node.startedAt),
@@ -77,12 +87,58 @@ async function nodes(command: Command): Promise<void> {
 
 async function partitions(command: Command): Promise<void> {
   const options = globalOptions(command)
-  const report = await withGrid(options, async grid => partitionsReport(grid.cluster.describe()))
+  const report = await withGrid(options, async grid => partitionsReport(grid.cluster.describe(), await grid.cluster.stats()))
   if (options.json) return printJson(report)
   printTable(
-    ['partition', 'epoch', 'primary', 'shard'],
-    report.map(({ partition, epoch, primary }) => [partition, epoch, primary?.node ?? 'lost', primary?.shard ?? '']),
+    ['partition', 'epoch', 'primary', 'backups in sync', 'being filled'],
+    report.map(({ partition, epoch, primary, inSync, migration }) => [
+      partition,
+      epoch,
+      primary === null ? 'lost' : placeText(primary),
+      inSync.slice(1).map(placeText).join(', '),
+      migration === undefined ? '' : `${placeText(migration.to)} ${Math.floor(migration.progress * 100)} %`,
+    ]),
   )
+}
+
+const placeText = ({ node, shard }: { readonly node: string; readonly shard: number }): string => `${node}/${shard}`
+
+async function leave(name: string, command: Command): Promise<void> {
+  const options = globalOptions(command)
+  await withGrid(options, async grid => {
+    const id = grid.cluster.describe().members.find(member => member.name === name && member.status !== 'dead')?.id
+    const changed = nextChange(grid)
+    await grid.cluster.leaveNode(name)
+    const progress = progressBar(options.json)
+    let atFirst = 0
+    for (let first = true; ; first = false) {
+      const report = leaveReport(grid.cluster.describe(), id ?? '')
+      atFirst = Math.max(atFirst, report.copies)
+      progress.show(
+        atFirst === 0 ? 1 : 1 - report.copies / atFirst,
+        `${report.primaries} primaries to hand over, ${report.copies} copies to move`,
+      )
+      if (report.isGone && !first) break
+      await changed()
+    }
+    progress.end()
+  })
+  if (options.json) printJson({ left: name })
+  else printLine(`${name} has left.`)
+}
+
+/** Resolves at the next change of the cluster, or after a second. */
+function nextChange(grid: Grid): () => Promise<void> {
+  let wake = (): void => {}
+  grid.cluster.on('change', () => wake())
+  return () =>
+    new Promise(resolve => {
+      const timer = setTimeout(resolve, 1000)
+      wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
 }
 
 async function recover({ acceptLoss }: { acceptLoss?: boolean }, command: Command): Promise<void> {
@@ -95,5 +151,5 @@ async function recover({ acceptLoss }: { acceptLoss?: boolean }, command: Comman
   }
   const recovered = await withGrid(options, grid => grid.cluster.recoverPartitions({ acceptLoss }))
   if (options.json) printJson({ recovered })
-  else printLine(recovered === 0 ? 'No partition is lost.' : `${recovered} partitions serve again, empty.`)
+  else printLine(recovered === 0 ? 'Every partition is served.' : `${recovered} partitions serve again, empty.`)
 }

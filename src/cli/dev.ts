@@ -81,7 +81,23 @@ function sentenceOf(event: DevEvent): string {
     case 'nodeJoined':
       return `${event.node} has joined`
     case 'nodeDead':
-      return `${event.node} is dead: its session has ended`
+      return `${event.node} (${event.id}) is dead`
+    case 'nodeSuspected':
+      return `${event.node} is out of reach`
+    case 'nodeReturned':
+      return `${event.node} is back`
+    case 'nodeLeaving':
+      return `${event.node} is leaving: what it holds moves to others`
+    case 'failover':
+      return `${event.partitions} partitions of ${event.node} are taken over by their backups`
+    case 'partitionsHandedOver':
+      return `${event.partitions} partitions were handed over`
+    case 'migrationBegun':
+      return 'copies of partitions are being built'
+    case 'migrationDone':
+      return 'all copies are built'
+    case 'partitionsUnavailable':
+      return `${event.partitions} partitions are unavailable: no copy of them is within reach`
     case 'nodeLeft':
       return `${event.node} has left`
     case 'leaderChanged':

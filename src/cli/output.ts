@@ -50,13 +50,32 @@ export function printTable(head: readonly string[], rows: readonly (readonly (st
   printLine(table.toString())
 }
 
+const barWidth = 30
+
+/** A bar that is redrawn in place on a terminal; elsewhere, and with --json, nothing. */
+export function progressBar(json: boolean): { show(part: number, text: string): void; end(): void } {
+  const isShown = isTerminal() && !json
+  let wasShown = false
+  return {
+    show(part, text) {
+      if (!isShown) return
+      wasShown = true
+      const filled = Math.round(Math.min(1, Math.max(0, part)) * barWidth)
+      process.stdout.write(`\r\u001b[K${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)}  ${text}`)
+    },
+    end() {
+      if (wasShown) process.stdout.write('\r\u001b[K')
+    },
+  }
+}
+
 /** What a person can do about an error, beyond what its message says. */
 function remedyOf(error: NearstateError): string | undefined {
   switch (error.code) {
     case 'UNAVAILABLE':
       return 'Is the cluster running? "nearstate dev" starts one here; --endpoint host:port names another.'
     case 'PARTITION_LOST':
-      return 'The only copy was on a node that died. "nearstate partitions recover --accept-loss" lets the lost partitions serve again, empty.'
+      return 'All its copies were on nodes that died. "nearstate partitions recover --accept-loss" lets the lost partitions serve again, empty.'
     case 'DEADLINE_EXCEEDED':
     case 'OUTCOME_UNKNOWN':
       return 'Look at "nearstate status", or give more time with --timeout.'

@@ -17,6 +17,10 @@ export interface ShardFigures {
   readonly operations: number
   readonly refused: number
   readonly connections: number
+  /** Replicas being filled from primaries of this shard: `shard` is the id of the one that is filled. */
+  readonly copies: readonly { readonly partition: number; readonly shard: string /** 0 to 1. */; readonly progress: number }[]
+  /** Entries of primaries here that not all in-sync replicas have acknowledged. */
+  readonly uncommitted: number
 }
 
 export interface NodeFigures {
@@ -35,6 +39,8 @@ export const nodeFigures = (wire: WireStats): NodeFigures => ({
     operations: Number(shard.operations),
     refused: Number(shard.refused),
     connections: shard.connections,
+    copies: shard.copies,
+    uncommitted: Number(shard.uncommitted),
     maps: shard.maps.map(map => ({
       name: map.name,
       entries: Number(map.entries),

@@ -6,7 +6,7 @@ import { type AnyKey, defineKey, type KeySpace } from '../keys/key-space.ts'
 import { connectShard } from '../transport/grpc/pipe-client.ts'
 import type { ClusterDescription as WireDescription } from '../wire/generated/nearstate/v1/admin.ts'
 import { AdminCalls } from './admin-calls.ts'
-import type { CallOptions } from './call-options.ts'
+import { type CallOptions, checkOptions, isAnyReplica, type MapReadOptions } from './call-options.ts'
 import { type ClusterDescription, describeCluster } from './cluster-description.ts'
 import { type NodeFigures, nodeFigures } from './cluster-stats.ts'
 import { GridMap } from './grid-map.ts'
@@ -45,7 +45,12 @@ export class Grid {
     on(event: 'change', listener: (description: ClusterDescription) => void): Unsubscribe
     /** Live figures of the nodes that answer, collected now. */
     stats(options?: CallOptions): Promise<readonly NodeFigures[]>
-    /** Gives up the data of all lost partitions: they serve again, empty. Resolves to how many there were. */
+    /**
+     * Moves everything off a node, which ends when it holds nothing any more; resolves when it has begun, `describe` shows the rest.
+     * NOT_FOUND when no such node is within reach.
+     */
+    leaveNode(name: string, options?: CallOptions): Promise<void>
+    /** Gives up the data of all partitions that no node within reach holds: they serve again, empty. Resolves to how many there were. */
     recoverPartitions(consent: { readonly acceptLoss: true }, options?: CallOptions): Promise<number>
   }
   readonly #topology: Topology
@@ -63,6 +68,7 @@ export class Grid {
       connectShard,
       onPipeUp: address => this.#report({ type: 'up', address }),
       onPipeDown: (address, error) => this.#report({ type: 'down', address, error }),
+      onStale: () => this.#topology.refresh(),
     })
     this.#topology = new Topology(endpoints, {
       onDescription: description => this.#update(description),
@@ -87,6 +93,9 @@ export class Grid {
       },
       stats: async options =>
         (await calls.repeatable((admin, unary) => admin.stats({ local: false }, unary), options)).nodes.map(nodeFigures),
+      leaveNode: async (name, options) => {
+        await calls.repeatable((admin, unary) => admin.leaveNode({ name }, unary), options)
+      },
       recoverPartitions: async ({ acceptLoss }, options) =>
         (await calls.repeatable((admin, unary) => admin.recoverPartitions({ acceptLoss }, unary), options)).recovered,
     }
@@ -99,19 +108,23 @@ export class Grid {
 
   /**
    * A map, by name. Nothing is sent: it is created at its first write unless it is there. `key` is its key space (default: `string`
-   * keys in a space named after the map); with a schema, written values are checked and typed.
+   * keys in a space named after the map); with a schema, written values are checked and typed. With `readFrom: 'any'` its reads may be
+   * answered by backups and be stale, unless a call says otherwise.
    */
   map<V = unknown>(name: string): GridMap<KeySpace<string, string>, V>
   map<S extends AnyKey, V = unknown>(name: string, key: S): GridMap<S, V>
-  map<S extends AnyKey, V>(name: string, key: S, value: Schema<V>): GridMap<S, V>
-  map(name: string, key?: AnyKey, value?: Schema<unknown>): GridMap<AnyKey, unknown> {
+  map<S extends AnyKey, V>(name: string, key: S, value: Schema<V>, options?: MapReadOptions): GridMap<S, V>
+  map<S extends AnyKey, V = unknown>(name: string, key: S, value: undefined, options: MapReadOptions): GridMap<S, V>
+  map(name: string, key?: AnyKey, value?: Schema<unknown>, options?: MapReadOptions): GridMap<AnyKey, unknown> {
     if (typeof name !== 'string' || name === '') throw invalidArgument('Cannot open a map: its name is a string of at least one character')
     if (value !== undefined && !isSchema(value)) {
       throw invalidArgument(
         `Cannot open map "${name}": the value schema implements no Standard Schema (zod 3.24+, valibot 1+, arktype 2+ ... do)`,
       )
     }
-    return new GridMap(this.#router, name, key ?? defineKey(name, 'string'), value, this.#timeoutMs)
+    checkOptions(`map "${name}"`, options, ['readFrom'])
+    const readsAny = isAnyReplica(options?.readFrom)
+    return new GridMap(this.#router, name, key ?? defineKey(name, 'string'), value, this.#timeoutMs, readsAny)
   }
 
   /** Connection events, until the returned function is called. */

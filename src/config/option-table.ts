@@ -3,11 +3,11 @@
  * The name of a row is the name in the parsed configuration, with its unit; `key` is what users write.
  */
 import { hostname, totalmem } from 'node:os'
+import { coordinatorForm, coordinatorWanted, etcdOptions } from './etcd-options.ts'
 import { choice, duration, flag, integer, size, sizeOrShare, text } from './option-kinds.ts'
 
 const nameForm = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
 const nameWanted = '1 to 63 letters, digits and _ . -, beginning with a letter or digit'
-const coordinatorForm = /^embedded(:\/\/([A-Za-z0-9_.-]+|\[[0-9a-fA-F:]+\]):\d{1,5})?$/
 
 /** In a container the limit of the container, if there is one. */
 function memoryBytes(): number {
@@ -74,8 +74,20 @@ export const optionTable = {
     { min: 1, max: 8192 },
   ),
   backups: integer(
-    { key: 'backups', default: '0', doc: 'Synchronous copies of each partition on other nodes. Only 0 until replication is built.' },
+    {
+      key: 'backups',
+      default: '1',
+      doc: 'Synchronous copies of each partition on other nodes; the same on all nodes. A cluster with too few nodes serves with what it has and says so.',
+    },
     { min: 0, max: 5 },
+  ),
+  minInSync: integer(
+    {
+      key: 'minInSync',
+      default: '1',
+      doc: 'Copies, the primary included, that must hold a write before it is answered; with fewer in sync writes are refused with NOT_ENOUGH_REPLICAS. 2 is advised with two backups.',
+    },
+    { min: 1, max: 6 },
   ),
   expectedNodes: integer(
     { key: 'expectedNodes', default: '1', doc: 'Nodes that must have joined before a new cluster gives out its partitions.' },
@@ -95,19 +107,84 @@ export const optionTable = {
     {
       key: 'coordinator',
       default: 'embedded',
-      doc: 'Where the cluster state is kept: `embedded` in this process (a cluster of one node), or `embedded://host:port`, one that another process serves.',
+      doc: 'Where the cluster state is kept: `etcd://host:port,host:port,...`, the members of an etcd cluster (`etcds://`: with TLS); `embedded` in this process (a cluster of one node); `embedded://host:port`, one that another process serves.',
       placeholder: '<address>',
-      wanted: 'embedded or embedded://host:port',
+      wanted: coordinatorWanted,
     },
     coordinatorForm,
   ),
+  ...etcdOptions,
   coordinatorSessionTtlMs: duration(
     {
       key: 'coordinatorSessionTtl',
       default: '3s',
-      doc: 'Time without contact to the coordinator after which a node counts as dead. It renews three times in this time.',
+      doc: 'Time without contact to the coordinator after which the other nodes treat a node as gone; a killed node can come back under its name after it. It renews three times in this time.',
     },
     { min: '500ms', max: '10m' },
+  ),
+  heartbeatMs: duration(
+    {
+      key: 'heartbeat',
+      default: '250ms',
+      doc: 'Pace of the messages between nodes that say who lives and carry the promises that reads rest on.',
+    },
+    { min: '20ms', max: '10s' },
+  ),
+  suspicionSilenceMs: duration(
+    {
+      key: 'suspicionSilence',
+      default: '1s',
+      doc: 'Silence after which a node is suspected; more than half of the others must agree before its partitions pass on.',
+    },
+    { min: '100ms', max: '1m' },
+  ),
+  replicaLeaseMs: duration(
+    {
+      key: 'replicaLease',
+      default: '600ms',
+      doc: 'How long a node promises not to take over what another one serves. A promoted backup waits for it; a primary without it answers no reads.',
+    },
+    { min: '150ms', max: '30s' },
+  ),
+  backupTimeoutMs: duration(
+    {
+      key: 'backupTimeout',
+      default: '1s',
+      doc: 'A backup that leaves something unanswered for so long is taken out of the in-sync set; writes wait for it until then.',
+    },
+    { min: '200ms', max: '1m' },
+  ),
+  replicationLogMaxBytes: size(
+    {
+      key: 'replicationLogMax',
+      default: '64mb',
+      doc: 'Changes of one partition kept for replicas that lag. Beyond it those being filled start anew, and writes wait for in-sync ones.',
+    },
+    { min: '1mb', max: '4gb' },
+  ),
+  migrationBandwidthBytes: size(
+    {
+      key: 'migrationBandwidth',
+      default: '64mb',
+      doc: 'Bytes per second of each partition that is copied to another node; a node takes part in two such copies at a time.',
+    },
+    { min: '64kb', max: '10gb' },
+  ),
+  requestSessionTtlMs: duration(
+    {
+      key: 'requestSessionTtl',
+      default: '60s',
+      doc: 'How long a partition remembers the writes of a client that is not heard of, to answer a repeated one without doing it twice.',
+    },
+    { min: '1s', max: '1d' },
+  ),
+  leaveTimeoutMs: duration(
+    {
+      key: 'leaveTimeout',
+      default: '60s',
+      doc: 'Time in which a node that leaves moves its partitions to others; then it ends all the same, and what it alone held is lost.',
+    },
+    { min: '0ms', max: '1d' },
   ),
   memoryMaxBytes: sizeOrShare(
     {
@@ -119,8 +196,12 @@ export const optionTable = {
     { min: '16mb', max: '1024gb' },
   ),
   valueMaxBytes: size(
-    { key: 'valueMax', default: '16mb', doc: 'Largest value; a larger one is refused with INVALID_ARGUMENT.' },
-    { min: '1kb', max: '1gb' },
+    {
+      key: 'valueMax',
+      default: '16mb',
+      doc: 'Largest value, below 64mb, which is what one stream takes in pieces at a time; a larger value is refused with INVALID_ARGUMENT.',
+    },
+    { min: '1kb', max: '67108863b' },
   ),
   messageMaxBytes: size(
     {
@@ -146,7 +227,7 @@ export const optionTable = {
     {
       key: 'userCodeTimeLimit',
       default: '250ms',
-      doc: 'CPU time after which a call of user code is stopped with FUNCTION_FAILED. Below 600ms, the length of a replica lease.',
+      doc: 'CPU time after which a call of user code is stopped with FUNCTION_FAILED. Below replicaLease.',
     },
     { min: '10ms', max: '1h' },
   ),

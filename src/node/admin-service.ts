@@ -1,7 +1,7 @@
 /**
  * The Admin service: what clients and tools ask of any node. What only the leader may do is passed on to it.
  *
- * Owns: nothing; it joins the parts that do. Order of a destroy: definition first, then every shard of every live node.
+ * Owns: nothing; it joins the parts that do. Order of a destroy: definition first, then every shard of every node within reach.
  */
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
@@ -28,8 +28,9 @@ export interface AdminParts {
   readonly jobs: JobMaster
   readonly links: NodeLinks
   readonly controlOf: (member: Member) => NodeControl
-  /** Puts the lost partitions on live nodes, empty; answers how many. */
-  readonly recoverLost: () => Promise<number>
+  /** Gives up what nobody within reach holds: it is placed on nodes within reach, empty; answers how many partitions. */
+  readonly recoverPartitions: () => Promise<number>
+  readonly askToLeave: (name: string) => Promise<void>
 }
 
 /** One node's answer to Stats is not waited for longer. */
@@ -45,10 +46,12 @@ export function createAdminService(parts: AdminParts): BoundService {
 function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefinition> {
   const { feed, maps, functions, jobs, links } = parts
   const describe = (view: ClusterView | undefined): ClusterDescription => describeCluster(view, parts.around)
-  /** The leader's admin client; undefined: this node leads. */
-  const leader = (action: string): ReturnType<NodeLinks['admin']> | undefined => {
+  /** The leader's admin client; undefined: this node leads. A call is passed on once. */
+  const leader = (action: string, forwarded: boolean | undefined): ReturnType<NodeLinks['admin']> | undefined => {
     const member = leaderOf(feed, action)
-    return member.id === parts.self ? undefined : links.admin(member)
+    if (member.id === parts.self) return undefined
+    if (forwarded !== true) return links.admin(member)
+    throw new NearstateError('UNAVAILABLE', `Cannot ${action}: the leader is just changing; try again`)
   }
   const forward = { timeoutMs: forwardTimeoutMs }
 
@@ -69,8 +72,8 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
     },
 
     async deployFunctions(request) {
-      const remote = leader('deploy functions')
-      if (remote !== undefined) return remote.deployFunctions(request, forward)
+      const remote = leader('deploy functions', request.forwarded)
+      if (remote !== undefined) return remote.deployFunctions({ ...request, forwarded: true }, forward)
       const { file, bundle, sourceMap } = request
       const { hash, names } = await functions.deploy(file, bundle, sourceMap, hash =>
         onEveryNode(parts, `load the functions of ${file}`, control => control.loadFunctions({ file, hash }, { timeoutMs: loadTimeoutMs })),
@@ -79,22 +82,22 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
     },
 
     async submitJob(request) {
-      const remote = leader('submit a job')
-      if (remote !== undefined) return remote.submitJob(request, forward)
+      const remote = leader('submit a job', request.forwarded)
+      if (remote !== undefined) return remote.submitJob({ ...request, forwarded: true }, forward)
       const { name, bundle, sourceMap, argsJson } = request
       return document(await jobs.submit({ name, code: bundle, sourceMap, argsJson }))
     },
     async listJobs(request) {
-      const remote = leader('list jobs')
-      return remote === undefined ? { jobs: (await jobs.list()).map(document) } : remote.listJobs(request, forward)
+      const remote = leader('list jobs', request.forwarded)
+      return remote === undefined ? { jobs: (await jobs.list()).map(document) } : remote.listJobs({ ...request, forwarded: true }, forward)
     },
     async getJob(request) {
-      const remote = leader('look at a job')
-      return remote === undefined ? document(await jobs.get(request.name)) : remote.getJob(request, forward)
+      const remote = leader('look at a job', request.forwarded)
+      return remote === undefined ? document(await jobs.get(request.name)) : remote.getJob({ ...request, forwarded: true }, forward)
     },
     async cancelJob(request) {
-      const remote = leader('cancel a job')
-      return remote === undefined ? document(await jobs.cancel(request.name)) : remote.cancelJob(request, forward)
+      const remote = leader('cancel a job', request.forwarded)
+      return remote === undefined ? document(await jobs.cancel(request.name)) : remote.cancelJob({ ...request, forwarded: true }, forward)
     },
 
     async recoverPartitions(request) {
@@ -104,8 +107,14 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
           'Cannot recover lost partitions: their data is gone for good, and accept_loss must say that this is understood',
         )
       }
-      const remote = leader('recover partitions')
-      return remote === undefined ? { recovered: await parts.recoverLost() } : remote.recoverPartitions(request, forward)
+      const remote = leader('recover partitions', request.forwarded)
+      return remote === undefined
+        ? { recovered: await parts.recoverPartitions() }
+        : remote.recoverPartitions({ ...request, forwarded: true }, forward)
+    },
+    async leaveNode({ name }) {
+      await parts.askToLeave(name)
+      return {}
     },
   }
 }
@@ -113,7 +122,7 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
 const document = (job: unknown): { json: string } => ({ json: JSON.stringify(job) })
 
 function leaderOf(feed: ViewFeed, action: string): Member {
-  const leader = feed.liveMembers.find(member => member.name === feed.view?.state.leader)
+  const leader = feed.reachableMembers.find(member => member.name === feed.view?.state.leader)
   if (leader === undefined) throw new NearstateError('UNAVAILABLE', `Cannot ${action}: the cluster has no leader yet; try again`)
   return leader
 }
@@ -140,7 +149,7 @@ const localStats = async (parts: AdminParts): Promise<NodeStats> =>
 /** Figures of the nodes that answer; one that does not is left out. */
 async function allStats(parts: AdminParts): Promise<NodeStats[]> {
   const answers = await Promise.allSettled(
-    parts.feed.liveMembers.map(async member => {
+    parts.feed.reachableMembers.map(async member => {
       if (member.id === parts.self) return [await localStats(parts)]
       return (await parts.links.admin(member).stats({ local: true }, { timeoutMs: statsTimeoutMs })).nodes
     }),
@@ -148,10 +157,10 @@ async function allStats(parts: AdminParts): Promise<NodeStats[]> {
   return answers.flatMap(answer => (answer.status === 'fulfilled' ? answer.value : []))
 }
 
-/** Does it on every live node. A node that dies meanwhile is no failure: its shards are gone. */
+/** Does it on every node within reach. One that goes meanwhile is no failure: its shards are gone, or learn of it when they are back. */
 async function onEveryNode(parts: AdminParts, action: string, order: (control: NodeControl) => Promise<unknown>): Promise<void> {
   await Promise.all(
-    parts.feed.liveMembers.map(async member => {
+    parts.feed.reachableMembers.map(async member => {
       try {
         await order(parts.controlOf(member))
       } catch (error) {
@@ -168,11 +177,11 @@ async function onEveryNode(parts: AdminParts, action: string, order: (control: N
 
 const deathWaitMs = 5000
 
-/** Whether the member is dead or replaced, waiting a little for the cluster to notice. */
+/** Whether the member is out of reach or replaced, waiting a little for the cluster to notice. */
 async function isGone(feed: ViewFeed, id: NodeId): Promise<boolean> {
   const deadline = AbortSignal.timeout(deathWaitMs)
   for (;;) {
-    if (!feed.liveMembers.some(member => member.id === id)) return true
+    if (!feed.reachableMembers.some(member => member.id === id)) return true
     if (deadline.aborted || feed.stopped) return false
     await feed.next(deadline)
   }

@@ -1,164 +1,394 @@
 /**
- * This node's part in the membership: joins under its name, keeps its session, proposes what the leader has to, leaves.
+ * This node's part in the cluster: what the control thread does around the cores `ReplicatedMembership` and `Promises`. The twin of
+ * test/simulation/cluster/simulated-node.ts, which shows that this order of calls is right.
  *
- * Owns: the watches of the cluster state and of the sessions, this node's session, every compare-and-set of the cluster state here.
- * Does not: decide what to propose and what a transition does (membership).
- * 1. Whoever holds the session of a name is that name: an older incarnation under it is dead, its session having lapsed.
- * 2. A node whose session lapsed, or that is declared dead, must stop: `onDeposed` is called once.
+ * Owns: the watches of cluster state and sessions, proposals, orders and requests between nodes, joining and leaving.
+ * Does not: decide (the cores), keep the session (session-keeper.ts), pace single peers (heartbeats.ts), move data (shards).
+ *
+ * 1. A newer view, wherever it comes from, is learned in one go: membership, promises, slots, shards, the rest of the node, heartbeats.
+ *    Promises come before the shards: a node stops promising before its shard acts on a promotion.
+ * 2. One proposal at a time. After a conflict the newer state is waited for.
+ * 3. Neither a lapsed session nor a coordinator out of reach ends the node. A table that declares it dead, or does not know it any more,
+ *    does: `onDeposed` is called once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
+import type { Random } from '../base/random.ts'
 import { type ClusterState, type ClusterView, coordinatorKeys, type Member } from '../membership/cluster-state.ts'
-import { decodeClusterState, encodeClusterState } from '../membership/cluster-state-codec.ts'
-import type { Coordinator, Session } from '../membership/coordinator-port.ts'
-import { Membership, type MembershipChange } from '../membership/membership.ts'
-import { emptyCluster, findMember, isLive, joinMember, leaveMember, lostCount, markDead, recoverLost } from '../membership/transitions.ts'
+import { decodeClusterState } from '../membership/cluster-state-codec.ts'
+import type { Coordinator } from '../membership/coordinator-port.ts'
+import { recordEnd, recoverPartitions } from '../membership/recovery.ts'
+import { beginLeave, isReachable, recordDeath, stayingMembers } from '../membership/replica-transitions.ts'
+import {
+  type ClusterChange,
+  type ClusterProposal,
+  ReplicatedMembership,
+  type ReplicatedMembershipOptions,
+} from '../membership/replicated-membership.ts'
+import { findMember, joinMember } from '../membership/transitions.ts'
+import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
+import { Promises } from '../replication/promises.ts'
+import type { ShardCommand } from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type {
+  BeatRequest,
+  BeatResponse,
+  HandOverOrderMessage,
+  OrderHandOverResponse,
+  ReplicaRequestMessage,
+  RequestReplicaResponse,
+} from '../wire/generated/nearstate/v1/peer.ts'
+import { ClockGuard } from './clock-guard.ts'
+import { ClusterWriter } from './cluster-writer.ts'
+import { numberOf, orderMessage, orderOf, requestMessage, requestOf, ViewEncoder, viewOf } from './control-messages.ts'
+import { type BeatLink, Heartbeats } from './heartbeats.ts'
+import { type LeaveProgress, leaveProgress } from './leave-progress.ts'
+import type { CallOptions } from './node-control.ts'
+import { PromiseSlots } from './promise-slots.ts'
+import { SessionKeeper, type SessionValue } from './session-keeper.ts'
 import type { ViewFeed } from './view-feed.ts'
-import { decodeJson, encodeJson } from './watched-table.ts'
+import { decodeJson } from './watched-table.ts'
+
+/** To another node's control thread. */
+export interface PeerLink extends BeatLink {
+  requestReplica(request: ReplicaRequestMessage, options: CallOptions): Promise<RequestReplicaResponse>
+  orderHandOver(request: HandOverOrderMessage, options: CallOptions): Promise<OrderHandOverResponse>
+}
 
 export interface ClusterDriverOptions {
   readonly coordinator: Coordinator
   readonly feed: ViewFeed
   readonly cluster: string
   readonly partitionCount: number
-  readonly expectedNodes: number
-  readonly sessionTtlMs: number
   readonly self: { readonly id: NodeId; readonly name: string }
+  readonly membership: Omit<ReplicatedMembershipOptions, 'self'>
+  readonly heartbeatMs: number
+  readonly leaseMs: number
+  readonly marginMs: number
+  readonly leaveTimeoutMs: number
+  /** One for all threads of the process. */
   readonly clock: Clock
+  readonly random: Random
+  readonly promiseCell: SharedArrayBuffer
+  readonly linkTo: (member: Member) => PeerLink
+  readonly renewLink: (member: Member) => void
+  /** To every shard of this node. */
+  readonly postView: (command: ShardCommand & { readonly kind: 'view' }) => void
+  /** To the shard that is to hand over, if it is one of this node. */
+  readonly postOrder: (order: HandOverOrder) => void
+  /** This node has no part in the cluster any more. */
   readonly onDeposed: (reason: string) => void
+  /** Somebody asked that this node leaves. */
+  readonly onLeaveAsked: () => void
   readonly log: Logger
 }
 
-const attemptsMax = 100
-/** After a proposal that could not be written; what is seen meanwhile leads to another look at once. */
-const retryMs = 500
-/** After losing a race: the newer state comes by the watch meanwhile. */
-const conflictRetryMs = 50
-
-interface SessionValue {
-  readonly id: NodeId
-}
+/** What comes up within this time is proposed in one. */
+const gatherMs = 2
+/** Without a newer state after a conflict: then the watch is slow, and another look may help. */
+const conflictPauseMs = 200
+/** After a proposal whose outcome is unknown. */
+const retryMs = 300
+const orderEveryMs = 500
+const peerTimeoutMs = 500
+/** A leave by failure tells the others so long at the most; they notice by themselves. */
+const tellTimeoutMs = 2000
+const waitingLogMs = 10_000
 
 export class ClusterDriver {
   readonly #options: ClusterDriverOptions
-  readonly #membership: Membership
+  readonly #membership: ReplicatedMembership
+  readonly #promises: Promises
+  readonly #writer: ClusterWriter
+  readonly #session: SessionKeeper
+  readonly #heartbeats: Heartbeats
+  readonly #slots: PromiseSlots
+  readonly #views = new ViewEncoder()
+  readonly #clockGuard: ClockGuard
+  readonly #stopping = new AbortController()
   readonly #watches: readonly { stop(): void }[]
   readonly #caughtUp: Promise<unknown>
-  #session: Session | undefined
-  #joined = false
-  #stopped = false
-  #timer: NodeJS.Timeout | undefined
-  #proposing = false
+  readonly #timers: readonly NodeJS.Timeout[]
+  #lookTimer: NodeJS.Timeout | undefined
+  #lookAtMs = Number.POSITIVE_INFINITY
+  /** When the last order for a partition was given, and in which epoch. */
+  readonly #ordered = new Map<number, { readonly epoch: number; readonly atMs: number }>()
+  #isMember = false
+  #isWriting = false
+  /** Version that a proposal has failed against, and until when another one against it makes no sense. */
+  #refused = { version: 0, untilMs: 0 }
+  #leaving: 'no' | 'asked' | 'gone' = 'no'
+  #suspects = ''
 
   constructor(options: ClusterDriverOptions) {
     this.#options = options
-    const { self, expectedNodes, sessionTtlMs, feed } = options
-    this.#membership = new Membership({ self: self.id, expectedNodes, sessionTtlMs })
+    const { self, coordinator, leaseMs, marginMs, clock, random, log, heartbeatMs } = options
+    this.#membership = new ReplicatedMembership({ ...options.membership, self: self.id })
+    this.#promises = new Promises({ self: self.id, leaseMs, marginMs })
+    this.#writer = new ClusterWriter(options)
+    this.#slots = new PromiseSlots(options.promiseCell)
+    this.#clockGuard = new ClockGuard(clock)
+    this.#session = new SessionKeeper({
+      coordinator,
+      ...self,
+      ttlMs: options.membership.sessionTtlMs,
+      random,
+      onReach: isOut => this.#membership.handleCoordinator(this.#nowMs, isOut),
+      log,
+    })
+    this.#heartbeats = new Heartbeats({
+      self: self.id,
+      clock,
+      membership: this.#membership,
+      promises: this.#promises,
+      views: this.#views,
+      leaseMs,
+      linkTo: options.linkTo,
+      renewLink: options.renewLink,
+      onView: view => this.#learn(view),
+      onPromise: node => this.#slots.publish(node, this.#promises.held(node)),
+      onReset: () => this.#lookSoon(),
+    })
     const cluster = this.#watchCluster()
     const sessions = this.#watchSessions()
     this.#watches = [cluster, sessions]
     this.#caughtUp = Promise.all([cluster.caughtUp, sessions.caughtUp])
-    feed.onChange(view => this.#changed(view))
+    this.#timers = [setInterval(() => this.#beat(), heartbeatMs), setInterval(() => this.#order(), orderEveryMs)]
   }
 
   get leads(): boolean {
-    const view = this.#options.feed.view
-    return this.#joined && view?.state.leader === this.#options.self.name && this.#isMember(view)
+    const state = this.#membership.view?.state
+    const self = state === undefined ? undefined : findMember(state, this.#options.self.id)
+    return this.#isMember && self !== undefined && isReachable(self) && state?.leader === self.name
   }
 
-  /** Opens the session and enters the cluster state; waits while an older incarnation's session is still there. */
+  /** For metrics: see Heartbeats. */
+  get promiseMisses(): number {
+    return this.#heartbeats.misses
+  }
+
+  /** Opens the session and enters the cluster state. Waits for a coordinator out of reach, and while an older session of the name lapses. */
   async join(self: Member): Promise<void> {
-    const { log, coordinator, sessionTtlMs } = this.#options
-    await this.#caughtUp
-    this.#session = await this.#openSession(self)
-    void this.#session.lapsed.then(() => this.#deposed("this node's session in the coordinator has lapsed"))
-    const view = await this.update('join', state => {
-      const older = state.members.find(member => member.name === self.name && member.id !== self.id)
-      return joinMember(older === undefined ? state : markDead(state, older.id), self, this.#options)
-    })
-    this.#joined = true
+    const { log, coordinator, membership } = this.#options
+    await this.#waitForCoordinator()
+    await this.#session.open()
+    const view = await this.#joinState(self)
+    this.#learn(view)
     log.info('joined the cluster', {
       version: view.version,
       members: view.state.members.length,
       coordinator: coordinator.description,
-      sessionTtlMs,
+      sessionTtlMs: membership.sessionTtlMs,
     })
-    this.#lookSoon(0)
   }
 
-  /** One change of the cluster state, tried again while others are faster. `change` answers the same object for "nothing to do". */
-  async update(action: string, change: (state: ClusterState) => ClusterState): Promise<ClusterView> {
-    const { coordinator, cluster, partitionCount } = this.#options
-    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
-      const stored = await coordinator.read(coordinatorKeys.cluster)
-      const state = stored === undefined ? emptyCluster(cluster, partitionCount) : decodeClusterState(stored.value)
-      const next = change(state)
-      if (next === state && stored !== undefined) return this.#offer({ version: stored.version, state })
-      const written = await this.#write(stored?.version ?? 0, next)
-      if (written !== undefined) return written
+  // From other nodes.
+
+  async beat(request: BeatRequest): Promise<BeatResponse> {
+    if (request.view !== undefined) this.#learn(viewOf(request.view))
+    if (this.#stopping.signal.aborted) throw stopped(this.#options.self.name)
+    const nowMs = this.#nowMs
+    const from = request.from as NodeId
+    const version = numberOf(request.version, 'version')
+    this.#membership.handleHeard(nowMs, from)
+    this.#membership.handleVotes(nowMs, from, request.suspects as NodeId[])
+    this.#heartbeats.handleBeat(from, version)
+    const answer = this.#promises.handleHeartbeat(nowMs, {
+      kind: 'heartbeat',
+      from,
+      to: request.to as NodeId,
+      version,
+      sentAtMs: request.sentAtMs,
+    })
+    if (answer === undefined) {
+      throw new NearstateError(
+        'NOT_FOUND',
+        `the process with the id ${request.to} has ended; node "${this.#options.self.name}" is another one now`,
+      )
     }
-    throw new NearstateError('UNAVAILABLE', `Cannot ${action}: ${attemptsMax} attempts in a row met another change of the cluster state`)
+    this.#lookSoon()
+    const { view } = this.#membership
+    return {
+      ...answer,
+      version: BigInt(answer.version),
+      view: view !== undefined && view.version > version ? this.#views.encode(view) : undefined,
+      suspects: [...this.#membership.suspects(nowMs)],
+    }
   }
 
-  /** Gives up the data of all lost partitions; answers how many there were. */
-  async recoverLost(): Promise<number> {
+  async requestReplica(message: ReplicaRequestMessage): Promise<RequestReplicaResponse> {
+    this.#handleRequest(requestOf(message), message.silentLeader === '' ? undefined : message.silentLeader)
+    return {}
+  }
+
+  async orderHandOver(message: HandOverOrderMessage): Promise<OrderHandOverResponse> {
+    this.#options.postOrder(orderOf(message))
+    return {}
+  }
+
+  /** From a shard of this node. */
+  routeRequest(request: ReplicaRequest): void {
+    const way = this.#membership.routeRequest(this.#nowMs, request)
+    const member = way === undefined ? undefined : this.#memberOf(way.to)
+    if (way === undefined || member === undefined || this.#stopping.signal.aborted) return
+    if (member.id === this.#options.self.id) return this.#handleRequest(request, way.silentLeader)
+    // Repeated by the shard until it learns a newer epoch.
+    this.#options
+      .linkTo(member)
+      .requestReplica(requestMessage(request, way.silentLeader), { timeoutMs: peerTimeoutMs })
+      .catch(() => {})
+  }
+
+  // From operators.
+
+  /** Gives up the data of the partitions that nobody within reach holds; answers how many there were. */
+  async recoverPartitions(): Promise<number> {
+    const { log } = this.#options
     let recovered = 0
-    await this.update('recover partitions', state => {
-      recovered = lostCount(state)
-      return recoverLost(state)
+    const view = await this.#writer.update('recover partitions', state => {
+      const recovery = recoverPartitions(state)
+      recovered = recovery.recovered
+      if (recovery.declaredDead.length > 0)
+        log.warn('declared dead by an operator, with the data that they alone hold', { members: recovery.declaredDead.join(', ') })
+      return recovery.state
     })
+    this.#learn(view)
     return recovered
   }
 
-  /** Takes this node out. `quietly`: the whole cluster stops, state and session stay as they are, and nobody mourns. */
-  async leave(quietly: boolean): Promise<void> {
-    const { log } = this.#options
-    const wasJoined = this.#joined
+  /** That node is to leave; it ends by itself when it holds nothing any more. NOT_FOUND when no such node is within reach. */
+  async askToLeave(name: string): Promise<void> {
+    const view = await this.#writer.update(`let node "${name}" leave`, state => {
+      const member = state.members.find(other => other.name === name && isReachable(other))
+      if (member === undefined) throw new NearstateError('NOT_FOUND', `Cannot let node "${name}" leave: no such node is within reach`)
+      if (member.status === 'leaving') return state
+      if (stayingMembers(state).every(other => other === member)) {
+        throw new NearstateError(
+          'INVALID_ARGUMENT',
+          `Cannot let node "${name}" leave: no other node could take its partitions over; stop it if its data may go`,
+        )
+      }
+      return beginLeave(state, member.id)
+    })
+    this.#learn(view)
+  }
+
+  /**
+   * Before the shards stop: hands the primaries over, waits until the copies are elsewhere, for `leaveTimeoutMs` at the most. Does not
+   * wait where nobody could take them over.
+   */
+  async leave(): Promise<void> {
+    const { self, log, leaveTimeoutMs, feed } = this.#options
+    if (!this.#isMember || this.#stopping.signal.aborted) return
+    this.#leaving = 'asked'
+    const deadline = AbortSignal.timeout(leaveTimeoutMs)
+    let told = ''
+    while (this.#leftOf() !== 'gone' && !deadline.aborted && !this.#stopping.signal.aborted) {
+      const { primaries, copies, canMove } = this.#leaveProgress()
+      if (!canMove) {
+        if (copies > 0) log.warn('nobody is there to take the partitions over; leaving without', { copies })
+        return
+      }
+      if (`${primaries} ${copies}` !== told) log.info('leaving', { primariesToHandOver: primaries, copiesToRestore: copies })
+      told = `${primaries} ${copies}`
+      // A member that is suspected just now has to come back first.
+      if (this.#memberOf(self.id)?.status !== 'leaving') await this.#beginLeave(deadline)
+      if (this.#leftOf() !== 'gone') await Promise.race([feed.next(deadline), sleep(1000)])
+    }
+    if (this.#leftOf() === 'gone') log.info('everything is held by others; leaving')
+    else log.warn('the time to leave is over; what this node alone holds is lost', { leaveTimeoutMs })
+  }
+
+  /** `failure`, and a leave that was not finished, record that this incarnation has ended; `quiet` tells nobody. */
+  async stop(cause: 'quiet' | 'left' | 'failure'): Promise<void> {
+    const { self, log } = this.#options
+    const state = this.#membership.view?.state
+    const wasMember = this.#isMember
     this.#halt()
-    if (quietly) return
+    if (cause === 'quiet') return this.#session.close(true)
+    // Where nobody stays the table is left as it is: it says who held what.
+    const isLast = state === undefined || !state.members.some(member => member.id !== self.id && isReachable(member))
+    const isUnheard = isLast || (cause === 'left' && !leaveProgress(state, self.id).canMove)
     try {
-      if (wasJoined) await this.#leaveState()
-      await this.#session?.close()
+      if (wasMember && !isUnheard)
+        await within(
+          tellTimeoutMs,
+          this.#writer.update('leave', before => (cause === 'left' ? recordEnd : recordDeath)(before, self.id)),
+        )
+      await within(tellTimeoutMs, this.#session.close())
     } catch (error) {
-      log.warn('could not leave in order; the others notice when the session lapses', { reason: messageOf(error) })
+      log.warn('the end of this node could not be recorded; the others notice it', { reason: messageOf(error) })
     }
   }
 
-  async #leaveState(): Promise<void> {
-    const { self, feed, log } = this.#options
-    const held = (feed.view?.state.partitions ?? []).filter(({ primary }) => primary?.node === self.id).length
-    if (held > 0)
-      log.warn('leaving: these partitions have no other copy and are lost, unless the whole cluster stops', { partitions: held })
-    await this.update('leave', state => leaveMember(state, self.id))
+  get #nowMs(): number {
+    return this.#options.clock.nowMs()
+  }
+
+  /** A function, since the compiler takes the field for constant once it was looked at. */
+  #leftOf(): 'no' | 'asked' | 'gone' {
+    return this.#leaving
+  }
+
+  #leaveProgress(): LeaveProgress {
+    return leaveProgress((this.#membership.view as ClusterView).state, this.#options.self.id)
+  }
+
+  async #beginLeave(deadline: AbortSignal): Promise<void> {
+    const { self, log } = this.#options
+    try {
+      this.#learn(await this.#writer.update('leave', before => beginLeave(before, self.id), deadline))
+    } catch (error) {
+      log.warn('cannot leave in order yet; trying again', { reason: messageOf(error) })
+    }
+  }
+
+  #memberOf(id: NodeId): Member | undefined {
+    const state = this.#membership.view?.state
+    return state === undefined ? undefined : findMember(state, id)
   }
 
   #halt(): void {
-    this.#stopped = true
-    this.#joined = false
-    clearTimeout(this.#timer)
+    this.#stopping.abort()
+    this.#isMember = false
+    clearTimeout(this.#lookTimer)
+    for (const timer of this.#timers) clearInterval(timer)
     for (const watch of this.#watches) watch.stop()
+    this.#heartbeats.stop()
   }
 
-  async #openSession(self: Member): Promise<Session> {
-    const { coordinator, sessionTtlMs, log } = this.#options
-    const value = encodeJson({ id: self.id, pid: self.pid, address: self.address })
-    const patience = AbortSignal.timeout(sessionTtlMs * 2 + 2000)
-    for (let attempt = 0; ; attempt += 1) {
+  async #waitForCoordinator(): Promise<void> {
+    const { log, coordinator } = this.#options
+    const tell = (): void => log.warn('waiting for the coordinator, which cannot be reached', { coordinator: coordinator.description })
+    const first = setTimeout(tell, 2000)
+    const timer = setInterval(tell, waitingLogMs)
+    try {
+      await Promise.race([this.#caughtUp, new Promise(resolve => this.#stopping.signal.addEventListener('abort', resolve, { once: true }))])
+    } finally {
+      clearTimeout(first)
+      clearInterval(timer)
+    }
+    if (this.#stopping.signal.aborted) throw stopped(this.#options.self.name)
+  }
+
+  /** One compare-and-set: an older incarnation under the name has ended for certain, this one is there. */
+  async #joinState(self: Member): Promise<ClusterView> {
+    const { log, random } = this.#options
+    const join = (state: ClusterState): ClusterState => {
+      if (findMember(state, self.id) !== undefined) return state
+      const older = state.members.find(({ name }) => name === self.name)
+      return joinMember(older === undefined ? state : recordDeath(state, older.id), self, this.#options)
+    }
+    for (;;) {
       try {
-        return await coordinator.openSession(coordinatorKeys.session(self.name), value, sessionTtlMs)
+        return await this.#writer.update('join', join, this.#stopping.signal)
       } catch (error) {
-        const taken = error instanceof NearstateError && (error.code === 'ALREADY_EXISTS' || error.code === 'CONFLICT')
-        if (!taken || this.#stopped) throw error
-        if (patience.aborted) {
-          throw new NearstateError('ALREADY_EXISTS', `Cannot join as "${self.name}": a live node has that name; choose another with name`, {
-            cause: error,
-          })
-        }
-        if (attempt === 0) log.info('waiting for the session of an earlier process under this name to lapse', { name: self.name })
-        await sleep(100)
+        if (this.#stopping.signal.aborted) throw stopped(self.name)
+        if (!(error instanceof NearstateError && error.code === 'UNAVAILABLE')) throw error
+        log.warn('cannot join yet; trying again', { reason: messageOf(error) })
+        await sleep(retryMs * (1 + random.next()))
       }
     }
   }
@@ -167,7 +397,7 @@ export class ClusterDriver {
     const caughtUp = Promise.withResolvers<void>()
     const watch = this.#options.coordinator.watch(coordinatorKeys.cluster, {
       onValue: ({ key, value, version }) => {
-        if (key === coordinatorKeys.cluster) this.#offer({ version, state: decodeClusterState(value) })
+        if (key === coordinatorKeys.cluster) this.#learn({ version, state: decodeClusterState(value) })
       },
       onDelete: () => {},
       onCaughtUp: () => caughtUp.resolve(),
@@ -181,86 +411,177 @@ export class ClusterDriver {
     const watch = this.#options.coordinator.watch(coordinatorKeys.sessionPrefix, {
       onValue: ({ key, value }) => {
         this.#membership.handleSession(this.#nowMs, nameOf(key), decodeJson<SessionValue>(value).id)
-        this.#lookSoon(0)
+        this.#lookSoon()
       },
       onDelete: key => {
         this.#membership.handleSessionEnd(this.#nowMs, nameOf(key))
-        this.#lookSoon(0)
+        this.#lookSoon()
       },
       onCaughtUp: () => caughtUp.resolve(),
     })
     return { stop: () => watch.stop(), caughtUp: caughtUp.promise }
   }
 
-  get #nowMs(): number {
-    return this.#options.clock.nowMs()
+  /** Invariant 1. */
+  #learn(view: ClusterView): void {
+    const known = this.#membership.view
+    if (this.#stopping.signal.aborted || (known !== undefined && view.version <= known.version)) return
+    const { self, feed, postView } = this.#options
+    const nowMs = this.#nowMs
+    this.#membership.handleView(nowMs, view)
+    this.#promises.handleTable(view.version, view.state.partitions)
+    this.#promises.forget(nowMs, node => findMember(view.state, node) !== undefined)
+    this.#slots.handleNodes(view.state.members.map(({ id }) => id).filter(id => id !== self.id))
+    if (this.#hasEnded(findMember(view.state, self.id))) return
+    postView({
+      kind: 'view',
+      view,
+      promisedUntilMs: Float64Array.from(view.state.partitions, (_, partition) => this.#promises.promisedUntilMs(partition)),
+      promiseSlots: this.#slots.entries(),
+    })
+    feed.offer(view)
+    this.#heartbeats.beat()
+    this.#order()
+    this.#lookSoon()
   }
 
-  #offer(view: ClusterView): ClusterView {
-    this.#membership.handleView(this.#nowMs, view)
-    this.#options.feed.offer(view)
-    return view
-  }
-
-  async #write(expectedVersion: number, state: ClusterState): Promise<ClusterView | undefined> {
-    const outcome = await this.#options.coordinator.compareAndSet(coordinatorKeys.cluster, expectedVersion, encodeClusterState(state))
-    return outcome.kind === 'done' ? this.#offer({ version: outcome.version, state }) : undefined
-  }
-
-  #isMember(view: ClusterView): boolean {
-    const member = findMember(view.state, this.#options.self.id)
-    return member !== undefined && isLive(member)
-  }
-
-  #changed(view: ClusterView): void {
-    if (this.#joined && !this.#isMember(view)) this.#deposed('the cluster has declared this node dead')
-    else this.#lookSoon(0)
-  }
-
-  #deposed(reason: string): void {
-    if (this.#stopped) return
+  /** Invariant 3. */
+  #hasEnded(self: Member | undefined): boolean {
+    const wasMember = this.#isMember
+    this.#isMember = self !== undefined && self.status !== 'dead'
+    if (self?.status === 'leaving' && this.#leaving === 'no') this.#options.onLeaveAsked()
+    if (this.#isMember || (self === undefined && !wasMember)) return false
+    if (self === undefined && this.#leaving === 'asked') {
+      this.#leaving = 'gone'
+      return false
+    }
     this.#halt()
-    this.#options.onDeposed(reason)
+    this.#options.onDeposed(
+      'the cluster counts this process as dead (another one has its name, or an operator gave it up); what it held is held by others or lost',
+    )
+    return true
   }
 
-  #lookSoon(delayMs: number): void {
-    if (this.#stopped || !this.#joined || this.#proposing) return
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#look(), delayMs)
-  }
-
-  /** Writes what this node has to propose, if anything. One at a time; looks again afterwards. */
-  async #look(): Promise<void> {
-    const proposal = this.#membership.propose(this.#nowMs)
-    if (proposal === undefined) {
-      const deadline = this.#membership.nextDeadlineMs(this.#nowMs)
-      if (deadline !== undefined) this.#lookSoon(Math.max(1, deadline - this.#nowMs))
-      return
+  #beat(): void {
+    if (this.#clockGuard.hasSlept()) {
+      this.#options.log.warn('the machine has slept; promises held by this node are dropped')
+      this.#promises.dropHeld()
+      this.#slots.clear()
     }
-    this.#proposing = true
-    let againInMs = 0
+    this.#heartbeats.countMisses()
+    this.#heartbeats.beat()
+  }
+
+  /** Repeated until the table shows it. */
+  #order(): void {
+    for (const order of this.#membership.orders()) {
+      const member = this.#memberOf(order.from.node)
+      if (member === undefined || !this.#isDue(order)) continue
+      if (member.id === this.#options.self.id) this.#options.postOrder(order)
+      else
+        this.#options
+          .linkTo(member)
+          .orderHandOver(orderMessage(order), { timeoutMs: peerTimeoutMs })
+          .catch(() => {})
+    }
+  }
+
+  #isDue({ partition, epoch }: HandOverOrder): boolean {
+    const last = this.#ordered.get(partition)
+    const nowMs = this.#nowMs
+    if (last !== undefined && last.epoch === epoch && nowMs - last.atMs < orderEveryMs * 0.9) return false
+    this.#ordered.set(partition, { epoch, atMs: nowMs })
+    return true
+  }
+
+  #handleRequest(request: ReplicaRequest, silentLeader: string | undefined): void {
+    this.#membership.handleRequest(this.#nowMs, request, silentLeader)
+    this.#lookSoon()
+  }
+
+  #lookSoon(delayMs = gatherMs): void {
+    const atMs = this.#nowMs + delayMs
+    if (this.#stopping.signal.aborted || this.#lookAtMs <= atMs) return
+    clearTimeout(this.#lookTimer)
+    this.#lookAtMs = atMs
+    this.#lookTimer = setTimeout(() => {
+      this.#lookAtMs = Number.POSITIVE_INFINITY
+      this.#look()
+    }, delayMs)
+  }
+
+  /** Tells whom this node suspects now, and proposes what it has to. */
+  #look(): void {
+    const nowMs = this.#nowMs
+    const suspects = this.#membership.suspects(nowMs).join()
+    if (suspects !== this.#suspects) {
+      this.#suspects = suspects
+      this.#heartbeats.beat()
+    }
+    const deadlineMs = this.#membership.nextDeadlineMs(nowMs)
+    if (deadlineMs !== undefined) this.#lookSoon(Math.max(1, deadlineMs - nowMs))
+    if (!this.#isMember || this.#isWriting) return
+    const proposal = this.#membership.propose(nowMs)
+    if (proposal === undefined) return
+    const { version, untilMs } = this.#refused
+    if (proposal.expectedVersion === version && nowMs < untilMs) this.#lookSoon(Math.max(1, untilMs - nowMs))
+    else void this.#propose(proposal)
+  }
+
+  /** Invariant 2. */
+  async #propose(proposal: ClusterProposal): Promise<void> {
+    const { random, log } = this.#options
+    this.#isWriting = true
+    const refuse = (pauseMs: number): void => {
+      this.#refused = { version: proposal.expectedVersion, untilMs: this.#nowMs + pauseMs }
+    }
     try {
-      const written = await this.#write(proposal.expectedVersion, proposal.state)
-      if (written === undefined) againInMs = conflictRetryMs
-      else for (const change of proposal.changes) this.#tell(change)
+      const written = await this.#writer.write(proposal.expectedVersion, proposal.state)
+      if (written === undefined) refuse(conflictPauseMs)
+      else {
+        for (const change of proposal.changes) this.#tell(change)
+        this.#learn(written)
+      }
     } catch (error) {
-      againInMs = retryMs
-      if (!this.#stopped) this.#options.log.warn('the cluster state could not be changed; trying again', { reason: messageOf(error) })
+      refuse(retryMs * (1 + random.next()))
+      if (!this.#stopping.signal.aborted) log.warn('the cluster state could not be changed; trying again', { reason: messageOf(error) })
     } finally {
-      this.#proposing = false
-      this.#lookSoon(againInMs)
+      this.#isWriting = false
+      this.#lookSoon()
     }
   }
 
-  #tell(change: MembershipChange): void {
+  #tell(change: ClusterChange): void {
     const { log } = this.#options
     switch (change.kind) {
-      case 'dead':
-        return log.warn('a member is dead: its session has ended', { member: change.name, lostPartitions: change.lostPartitions })
       case 'leader':
         return log.info('leading the cluster', { leader: change.name })
+      case 'suspect':
+        return log.warn('a member is out of reach; its partitions pass on to their backups', { member: change.name })
+      case 'returned':
+        return log.info('a member is back', { member: change.name })
+      case 'dead':
+        return log.warn('a member is dead: another process has its name', { member: change.name, lostPartitions: change.lostPartitions })
       case 'formed':
         return log.info('the cluster has formed', { nodes: change.nodes, partitions: change.partitions })
+      case 'request':
+        return log.debug('replicas changed', { kind: change.request.kind, partition: change.request.partition })
+      case 'moves':
+        return log.debug('replicas move')
     }
+  }
+}
+
+const stopped = (name: string): NearstateError => new NearstateError('CANCELLED', `node "${name}" was stopped`)
+
+/** Rejects with UNAVAILABLE after `ms`; the work goes on unseen. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  work.catch(() => {}) // seen below, or given up
+  const timeout = new AbortController()
+  const late = sleep(ms, 'late', { signal: timeout.signal }).catch(() => 'done')
+  try {
+    if ((await Promise.race([work, late])) === 'late') throw new NearstateError('UNAVAILABLE', `no answer within ${ms} ms`)
+  } finally {
+    timeout.abort()
   }
 }

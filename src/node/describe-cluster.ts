@@ -11,6 +11,7 @@ import type {
   Partition,
   ShardStats,
 } from '../wire/generated/nearstate/v1/admin.ts'
+import { uncommittedOf } from './node-figures.ts'
 import type { MapSettings } from './map-registry.ts'
 
 export interface Surroundings {
@@ -19,6 +20,7 @@ export interface Surroundings {
   readonly partitionCount: number
   readonly coordinator: string
   readonly valueMaxBytes: number
+  readonly backups: number
 }
 
 export function describeCluster(view: ClusterView | undefined, around: Surroundings): ClusterDescription {
@@ -32,18 +34,27 @@ export function describeCluster(view: ClusterView | undefined, around: Surroundi
     partitionCount: state?.partitionCount ?? around.partitionCount,
     coordinator: around.coordinator,
     valueMaxBytes: BigInt(around.valueMaxBytes),
+    backups: around.backups,
   }
 }
 
 function partitionMessages(members: readonly Member[], partitions: ClusterView['state']['partitions']): Partition[] {
-  const places = new Map<string, { primary: number; shard: number }>()
+  const places = new Map<string, { readonly primary: number; readonly shard: number }>()
   for (const [primary, member] of members.entries()) {
     for (const [shard, record] of member.shards.entries()) places.set(record.id, { primary, shard })
   }
-  return partitions.map(({ epoch, primary }) => ({
-    epoch: BigInt(epoch),
-    ...((primary === undefined ? undefined : places.get(primary.shard)) ?? { primary: -1, shard: 0 }),
-  }))
+  return partitions.map(({ epoch, primary, backups, inSync }) => {
+    const placed = backups.flatMap(replica => {
+      const place = places.get(replica.shard)
+      return place === undefined ? [] : [{ ...place, isInSync: inSync.some(({ shard }) => shard === replica.shard) }]
+    })
+    return {
+      epoch: BigInt(epoch),
+      ...((primary === undefined ? undefined : places.get(primary.shard)) ?? { primary: -1, shard: 0 }),
+      backups: placed.flatMap(place => [place.primary, place.shard]),
+      inSync: placed.reduce((bits, { isInSync }, index) => (isInSync ? bits | (1 << index) : bits), 0) >>> 0,
+    }
+  })
 }
 
 const memberMessage = (member: Member): MemberMessage => ({
@@ -79,6 +90,10 @@ const shardStats = (report: ShardStatsReport, shard: number): ShardStats => ({
   operations: BigInt(report.operations),
   refused: BigInt(report.refused),
   connections: report.connections,
+  copies: report.replicas.flatMap(({ partition, learners }) =>
+    learners.map(({ shard: to, progress }) => ({ partition, shard: to, progress })),
+  ),
+  uncommitted: BigInt(uncommittedOf(report)),
 })
 
 export const mapMessage = (definition: MapDefinition): MapMessage => ({

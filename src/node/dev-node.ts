@@ -2,7 +2,7 @@
  * One node process of a development cluster, seen from the supervisor.
  *
  * Owns: the child process, its replacement. Does not: the coordinator, the cluster's events (dev.ts).
- * A process that ends without being told is replaced after `replaceAfterMs` by a fresh one with the same name and ports, later
+ * A process that ends without being told, but for one that has left the cluster (exit code 0), is replaced after `replaceAfterMs` by a fresh one with the same name and ports, later
  * and later (to `replaceAfterMaxMs`) when it keeps ending before it has served.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -111,7 +111,8 @@ export class DevNode {
       this.#failure ?? new NearstateError('UNAVAILABLE', `node ${this.name} ended (${signal ?? `exit code ${code}`}) before it served`),
     )
     if (this.#stopping) return
-    const willReplace = this.#options.replace
+    // One that was asked to leave has ended well.
+    const willReplace = this.#options.replace && code !== 0
     this.#options.onExited(this, { pid: child.pid ?? 0, code, signal, willReplace })
     if (!willReplace) return
     this.#timer = setTimeout(() => this.start(), Math.min(replaceAfterMs * 2 ** this.#earlyDeaths, replaceAfterMaxMs))

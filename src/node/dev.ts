@@ -10,7 +10,7 @@ import { type ClusterState, coordinatorKeys } from '../membership/cluster-state.
 import { decodeClusterState } from '../membership/cluster-state-codec.ts'
 import { type ClusterEvent, clusterEventsBetween } from './cluster-events.ts'
 import { DevNode } from './dev-node.ts'
-import { memoryShareOf, portsOf } from './one-machine.ts'
+import { backupsOf, memoryShareOf, portsOf } from './one-machine.ts'
 
 export type DevEvent = (ClusterEvent | ProcessEvent) & { /** Milliseconds since the epoch. */ readonly at: number }
 
@@ -115,6 +115,8 @@ const nodeFlags = (options: DevClusterOptions, coordinatorAddress: string): read
   options.logLevel ?? 'warn',
   '--memory-max',
   memoryShareOf(options.nodes),
+  '--backups',
+  String(backupsOf(options.nodes)),
   ...(options.flags ?? []),
 ]
 

@@ -2,7 +2,7 @@
 import { loadConfig } from '../config/load-config.ts'
 import { EmbeddedCoordinator } from '../coordinator/embedded.ts'
 import { invalidArgument } from '../base/errors.ts'
-import { memoryShareOf, portsOf } from './one-machine.ts'
+import { backupsOf, memoryShareOf, portsOf } from './one-machine.ts'
 import { type RunningNode, runNode } from './run-node.ts'
 
 /** Options of the configuration table, as in nearstate.yaml: `{ name: 'a', shards: 2, memoryMax: '512mb' }`. */
@@ -20,7 +20,7 @@ export interface ClusterOptions {
   readonly shards?: number
   /** Control port of the first node, the others follow; HTTP is 80 above. Default 0: any free ports. */
   readonly port?: number
-  /** More options for every node. */
+  /** More options for every node. `backups` is 1 by default, with one node 0. */
   readonly options?: NodeOptions
 }
 
@@ -48,6 +48,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Runnin
       configOf({
         logLevel: 'warn',
         memoryMax: memoryShareOf(count),
+        backups: backupsOf(count),
         ...options.options,
         shards,
         name: `node-${index + 1}`,

@@ -10,13 +10,15 @@ import type { ClusterState, Member } from '../membership/cluster-state.ts'
 import { liveMembers } from '../membership/transitions.ts'
 import type { ShardProgress, StageProgress } from '../streaming/assignment.ts'
 import { mergeStages } from '../streaming/execution/progress.ts'
-import { type AttemptEnd, outcomeOf } from './job-record.ts'
+import { type AttemptEnd, outcomeOf, primariesDigest } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
 
 export interface JobAttemptOptions {
   readonly job: string
   readonly attempt: number
   readonly nodes: readonly NodeId[]
+  /** Digest of the primaries that it was assigned by. */
+  readonly primaries: string
   readonly state: () => ClusterState | undefined
   readonly controlOf: (member: Member) => NodeControl
   readonly onEnd: (outcome: AttemptEnd) => void
@@ -53,9 +55,13 @@ export class JobAttempt {
 
   /** Looks at the members again; called when the cluster changed. */
   checkMembers(): void {
-    const gone = missingNode(this.#options.nodes, this.#options.state())
+    const { nodes, primaries } = this.#options
+    const state = this.#options.state()
+    const gone = missingNode(nodes, state)
     if (gone !== undefined)
       this.#end({ kind: 'failed', failure: { message: `node ${gone} was lost while the job ran, and its tasks with it` } })
+    else if (state !== undefined && primariesDigest(state) !== primaries)
+      this.#end({ kind: 'failed', failure: { message: 'partitions have moved to other shards while the job ran, away from its tasks' } })
   }
 
   async #poll(): Promise<void> {

@@ -5,13 +5,15 @@
  * Owns: records and the runs under way. Does not: run tasks (shards), decide who leads (cluster-driver.ts).
  * 1. An attempt number is used once: each submit under a name takes the next one.
  * 2. Every shard of every live node takes part, or the job does not start.
- * 3. Until there are checkpoints, a node that is lost fails the job: its state died with it.
+ * 3. Until there are checkpoints, a node that is lost or a partition that gets another primary fails the job: the state of its tasks
+ *    is gone.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { ClusterView, Member } from '../membership/cluster-state.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
+import { isReachable } from '../membership/replica-transitions.ts'
 import type { Bundle, ShardAnswers } from '../shard/protocol.ts'
 import type { Assignment, Split } from '../streaming/assignment.ts'
 import type { SourceConnector } from '../streaming/source.ts'
@@ -21,7 +23,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import { type BundleStore, bundleOf } from './bundle-store.ts'
 import { JobAttempt, membersOf } from './job-attempt.ts'
 import type { AttemptEnd, JobDocumentJson, JobFailure, JobRecord, JobStatus } from './job-record.ts'
-import { checkJobName, isEnded, jobDocument } from './job-record.ts'
+import { checkJobName, isEnded, jobDocument, primariesDigest } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
 import { decodeJson, updateJson } from './watched-table.ts'
 
@@ -52,6 +54,8 @@ const activeJobsMax = 64
 const endedJobsMax = 200
 const startTimeoutMs = 60_000
 const adoptRetryMs = 1000
+/** A node that is out of reach is asked all the same, but not waited for. */
+const suspectTimeoutMs = 1000
 
 export class JobMaster {
   readonly #options: JobMasterOptions
@@ -60,6 +64,7 @@ export class JobMaster {
   /** Ends under way, by job: who asks meanwhile waits for the same one. */
   readonly #endings = new Map<string, Promise<JobRecord>>()
   #leading = false
+  #closed = false
 
   constructor(options: JobMasterOptions) {
     this.#options = options
@@ -67,6 +72,7 @@ export class JobMaster {
 
   /** Called when the cluster state changed. */
   onView(leading: boolean): void {
+    if (this.#closed) return
     if (leading && !this.#leading) void this.#lead()
     if (!leading && this.#leading) this.stop()
     this.#leading = leading
@@ -125,6 +131,12 @@ export class JobMaster {
     this.#attempts.clear()
   }
 
+  /** As `stop`, for good. */
+  close(): void {
+    this.#closed = true
+    this.stop()
+  }
+
   async #start(name: string, bundle: Bundle, argsJson: string, described: ShardAnswers['describeJob']): Promise<JobRecord> {
     if (this.#attempts.size >= activeJobsMax) {
       throw new NearstateError('RESOURCE_EXHAUSTED', `Cannot submit job "${name}": ${activeJobsMax} jobs run already, which is the limit`)
@@ -179,6 +191,7 @@ export class JobMaster {
         argsJson,
         submittedAtMs: this.#options.wallTimeMs(),
         nodes,
+        primaries: primariesDigest(view.state),
         stages: [],
       }
     })
@@ -210,6 +223,7 @@ export class JobMaster {
       job: record.name,
       attempt: record.attempt,
       nodes: record.nodes,
+      primaries: record.primaries,
       state: () => this.#options.view()?.state,
       controlOf: this.#options.controlOf,
       onEnd: outcome => void this.#onEnd(record, outcome),
@@ -243,7 +257,11 @@ export class JobMaster {
     // The last figures, where they can still be had.
     await attempt?.refresh().catch(() => undefined)
     const request = { job: record.name, attempt: record.attempt }
-    const stops = await Promise.allSettled(this.#controls(record).map(control => control.stopJob(request, { timeoutMs: startTimeoutMs })))
+    const stops = await Promise.allSettled(
+      membersOf(record.nodes, this.#options.view()?.state).map(member =>
+        this.#options.controlOf(member).stopJob(request, { timeoutMs: isReachable(member) ? startTimeoutMs : suspectTimeoutMs }),
+      ),
+    )
     for (const stop of stops) {
       if (stop.status === 'rejected') log.warn('a node did not stop its tasks', { job: record.name, reason: messageOf(stop.reason) })
     }

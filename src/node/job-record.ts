@@ -1,6 +1,8 @@
 /** A job as the coordinator keeps it, and as people and other programs read it. */
+import { createHash } from 'node:crypto'
 import { invalidArgument } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
+import type { ClusterState } from '../membership/cluster-state.ts'
 import type { ShardProgress, StageProgress } from '../streaming/assignment.ts'
 
 export type JobStatus = 'starting' | 'running' | 'completed' | 'failed' | 'cancelled'
@@ -25,6 +27,8 @@ export interface JobRecord {
   readonly failure?: JobFailure
   /** The nodes that take part, by incarnation. */
   readonly nodes: readonly NodeId[]
+  /** Digest of all primaries at its start: another one means that a task has lost its partition. */
+  readonly primaries: string
   /** Figures at the end; while it runs the leader has fresher ones. */
   readonly stages: readonly StageProgress[]
 }
@@ -74,6 +78,12 @@ export function outcomeOf(shards: readonly ShardProgress[]): AttemptOutcome {
   const failed = shards.find(shard => shard.status === 'failed')
   if (failed !== undefined) return { kind: 'failed', failure: failed.failure ?? { message: 'a shard gave the job up without a reason' } }
   return { kind: shards.length > 0 && shards.every(shard => shard.status === 'completed') ? 'completed' : 'running' }
+}
+
+export function primariesDigest(state: ClusterState): string {
+  const hash = createHash('sha256')
+  for (const { primary } of state.partitions) hash.update(`${primary?.shard ?? ''},`)
+  return hash.digest('base64url')
 }
 
 export function checkJobName(name: string): void {

@@ -1,10 +1,16 @@
 /** What the leader asks of a node, its own included: the Control service of peer.proto. All idempotent. */
 import type {
+  BeatRequest,
+  BeatResponse,
   DropMapRequest,
   DropMapResponse,
+  HandOverOrderMessage,
   JobProgressResponse,
   LoadFunctionsRequest,
   LoadFunctionsResponse,
+  OrderHandOverResponse,
+  ReplicaRequestMessage,
+  RequestReplicaResponse,
   RunJobRequest,
   RunJobResponse,
   StartJobRequest,
@@ -22,4 +28,11 @@ export interface NodeControl {
   runJob(request: RunJobRequest, options?: CallOptions): Promise<RunJobResponse>
   stopJob(request: RunJobRequest, options?: CallOptions): Promise<RunJobResponse>
   jobProgress(request: RunJobRequest, options?: CallOptions): Promise<JobProgressResponse>
+}
+
+/** What nodes say to each other all the time: the rest of the Control service. */
+export interface PeerControl {
+  beat(request: BeatRequest): Promise<BeatResponse>
+  requestReplica(request: ReplicaRequestMessage): Promise<RequestReplicaResponse>
+  orderHandOver(request: HandOverOrderMessage): Promise<OrderHandOverResponse>
 }

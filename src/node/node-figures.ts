@@ -1,8 +1,11 @@
 /** What a scrape of a node's metrics collects. */
 import type { NodeId } from '../base/ids.ts'
 import type { ClusterView } from '../membership/cluster-state.ts'
+import { availabilityOf } from '../membership/replica-transitions.ts'
 import { lostCount } from '../membership/transitions.ts'
 import type { ShardStatsReport } from '../shard/protocol.ts'
+import type { HistoryCounts } from './cluster-history.ts'
+import { copyCount } from './cluster-events.ts'
 import type { NodeFigures, ShardFigures } from '../telemetry/metrics.ts'
 
 export interface FigureSources {
@@ -12,6 +15,10 @@ export interface FigureSources {
   readonly leads: boolean
   readonly shards: readonly ShardStatsReport[]
   readonly userCodeStops: number
+  /** Copies on other nodes that each partition should have. */
+  readonly backups: number
+  readonly promiseMisses: number
+  readonly history: HistoryCounts
   readonly jobs: Readonly<Record<string, number>>
 }
 
@@ -27,8 +34,14 @@ export function nodeFigures(sources: FigureSources): NodeFigures {
     partitions: {
       total: state?.partitions.length ?? 0,
       primary: (state?.partitions ?? []).filter(({ primary }) => primary?.node === sources.self).length,
+      backup: (state?.partitions ?? []).filter(({ backups }) => backups.some(({ node }) => node === sources.self)).length,
       lost: state === undefined ? 0 : lostCount(state),
+      unavailable: state === undefined ? 0 : state.partitions.filter(record => availabilityOf(state, record) === 'unavailable').length,
+      underReplicated: (state?.partitions ?? []).filter(({ inSync }) => inSync.length > 0 && inSync.length <= sources.backups).length,
+      migrating: state === undefined ? 0 : copyCount(state),
     },
+    promiseMisses: sources.promiseMisses,
+    history: sources.history,
     shards: sources.shards.map(shardFigures),
     userCodeStops: sources.userCodeStops,
     jobs: sources.jobs,
@@ -42,6 +55,10 @@ const shardFigures = (report: ShardStatsReport, shard: number): ShardFigures => 
   operations: report.operations,
   refused: report.refused,
   connections: report.connections,
+  uncommitted: uncommittedOf(report),
   quarantinedFunctions: report.quarantinedFunctions.length,
   maps: report.maps,
 })
+
+/** Effects that primaries of a shard wait for their in-sync replicas with. */
+export const uncommittedOf = ({ replicas }: ShardStatsReport): number => replicas.reduce((sum, { uncommitted = 0 }) => sum + uncommitted, 0)

@@ -7,6 +7,8 @@ import { AdminDefinition } from '../wire/generated/nearstate/v1/admin.ts'
 import { ControlDefinition } from '../wire/generated/nearstate/v1/peer.ts'
 
 interface Link {
+  /** Heartbeats and requests for replicas: nothing large goes before them. */
+  peer: GrpcClient<typeof ControlDefinition>
   readonly control: GrpcClient<typeof ControlDefinition>
   readonly admin: GrpcClient<typeof AdminDefinition>
 }
@@ -27,7 +29,19 @@ export class NodeLinks {
     return this.#linkTo(member).admin
   }
 
-  /** Closes the connections to incarnations that are gone. */
+  /** For small messages that must not wait behind others. */
+  peer(member: Member): GrpcClient<typeof ControlDefinition> {
+    return this.#linkTo(member).peer
+  }
+
+  /** Heartbeats go over a new connection from now on. */
+  renewPeer(member: Member): void {
+    const link = this.#linkTo(member)
+    link.peer.close()
+    link.peer = createGrpcClient(ControlDefinition, member.address, { messageMaxBytes: this.#messageMaxBytes })
+  }
+
+  /** Closes the connections to incarnations that have ended; suspects may come back. */
   onView(state: ClusterState): void {
     const there = new Set(liveMembers(state).map(member => member.id))
     for (const [id, link] of this.#links) {
@@ -46,7 +60,8 @@ export class NodeLinks {
     const existing = this.#links.get(member.id)
     if (existing !== undefined) return existing
     const options = { messageMaxBytes: this.#messageMaxBytes }
-    const link = {
+    const link: Link = {
+      peer: createGrpcClient(ControlDefinition, member.address, options),
       control: createGrpcClient(ControlDefinition, member.address, options),
       admin: createGrpcClient(AdminDefinition, member.address, options),
     }
@@ -56,6 +71,7 @@ export class NodeLinks {
 }
 
 function close(link: Link): void {
+  link.peer.close()
   link.control.close()
   link.admin.close()
 }

@@ -3,19 +3,23 @@
  *
  * Owns: who knows whom. Does not: listen, join or stop (run-node.ts). `stops` is given what must end if a later part cannot start.
  */
-import { systemClock } from '../base/clock.ts'
+import { monotonicClock, systemClock } from '../base/clock.ts'
 import { NearstateError } from '../base/errors.ts'
 import type { NodeId, ShardId } from '../base/ids.ts'
 import { randomId, systemRandom } from '../base/random.ts'
 import type { Config } from '../config/config.ts'
+import { promiseMarginMs } from '../config/relations.ts'
 import { connectorOf } from '../connectors/registry.ts'
 import { bundleMapName } from '../grid/map-definition.ts'
 import type { Member } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
+import type { ReplicaRequest } from '../partitioning/partition-table.ts'
+import { createPromiseCell } from '../shard/promise-cell.ts'
 import { createCallCell } from '../shard/user-code/call-cell.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { BundleStore } from './bundle-store.ts'
 import { ClusterDriver } from './cluster-driver.ts'
+import { ClusterHistory } from './cluster-history.ts'
 import { Functions } from './functions.ts'
 import { JobMaster } from './job-master.ts'
 import { createLocalControl } from './local-control.ts'
@@ -34,6 +38,8 @@ export interface PartsOptions {
   readonly coordinator: Coordinator
   /** The node cannot go on. */
   readonly fail: (error: Error) => void
+  /** Somebody asked that this node leaves. */
+  readonly leave: () => void
   readonly stops: StopStack
   readonly log: Logger
 }
@@ -49,6 +55,7 @@ export interface NodeParts {
   readonly control: NodeControl
   readonly controlOf: (member: Member) => NodeControl
   readonly driver: ClusterDriver
+  readonly history: ClusterHistory
 }
 
 const { wallTimeMs } = systemClock
@@ -56,8 +63,9 @@ const { wallTimeMs } = systemClock
 export async function createParts(options: PartsOptions): Promise<NodeParts> {
   const { id, config, coordinator, stops, log } = options
   const feed = new ViewFeed()
-  const { maps, shards } = await startShards(options)
-  feed.onChange(view => shards.broadcast({ kind: 'view', view }))
+  const promiseCell = createPromiseCell()
+  let driver: ClusterDriver | undefined
+  const { maps, shards } = await startShards(options, promiseCell, request => driver?.routeRequest(request))
   const watchdog = watch(options, shards)
   stops.push(() => watchdog.stop())
   await watchdog.start()
@@ -81,20 +89,28 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
     wallTimeMs,
     log,
   })
-  stops.push(() => jobs.stop())
-  const driver = createDriver(options, feed)
+  stops.push(() => jobs.close())
+  const made = createDriver(options, { feed, shards, links, promiseCell })
+  driver = made
+  const history = new ClusterHistory()
   feed.onChange(({ state }) => {
+    history.handleState(state)
     links.onView(state)
-    jobs.onView(driver.leads)
+    jobs.onView(made.leads)
   })
-  return { feed, maps, shards, watchdog, functions, jobs, links, control, controlOf, driver }
+  return { feed, maps, shards, watchdog, functions, jobs, links, control, controlOf, driver: made, history }
 }
 
-async function startShards({ config, coordinator, fail, stops, log }: PartsOptions): Promise<{ maps: MapRegistry; shards: Shards }> {
+async function startShards(
+  { id, config, coordinator, fail, stops, log }: PartsOptions,
+  promiseCell: SharedArrayBuffer,
+  onReplicaRequest: (request: ReplicaRequest) => void,
+): Promise<{ maps: MapRegistry; shards: Shards }> {
   let shards: Shards | undefined
   const maps = new MapRegistry({ coordinator, wallTimeMs, onChange: definitions => shards?.broadcast({ kind: 'maps', definitions }) })
   stops.push(() => maps.stop())
   shards = await Shards.start({
+    node: id,
     nodeName: config.name,
     host: config.host,
     count: config.shards,
@@ -108,9 +124,19 @@ async function startShards({ config, coordinator, fail, stops, log }: PartsOptio
       userCodeTimeLimitMs: config.userCodeTimeLimitMs,
     },
     autoCreateMaps: config.autoCreateMaps,
+    replication: {
+      minInSync: config.minInSync,
+      leaseMs: config.replicaLeaseMs,
+      backupTimeoutMs: config.backupTimeoutMs,
+      logMaxBytes: config.replicationLogMaxBytes,
+      copyBytesPerSecond: config.migrationBandwidthBytes,
+      sessionTtlMs: config.requestSessionTtlMs,
+    },
+    promiseCell,
     createId: () => randomId(systemRandom) as ShardId,
     createCallCell,
     ensureMap: ask => maps.ensure(ask),
+    onReplicaRequest,
     onDeath: (shard, reason) => fail(new NearstateError('INTERNAL', `shard ${shard} has died: ${reason}`)),
     log,
   })
@@ -131,16 +157,42 @@ const watch = ({ config, log }: PartsOptions, shards: Shards): Watchdog =>
     onTrouble: (index, message) => log.warn('user code could not be stopped yet; trying again', { shard: index, reason: message }),
   })
 
-const createDriver = ({ id, config, coordinator, fail, log }: PartsOptions, feed: ViewFeed): ClusterDriver =>
-  new ClusterDriver({
+interface DriverParts {
+  readonly feed: ViewFeed
+  readonly shards: Shards
+  readonly links: NodeLinks
+  readonly promiseCell: SharedArrayBuffer
+}
+
+const createDriver = (options: PartsOptions, { feed, shards, links, promiseCell }: DriverParts): ClusterDriver => {
+  const { id, config, coordinator, fail, leave, log } = options
+  return new ClusterDriver({
     coordinator,
     feed,
     cluster: config.cluster,
     partitionCount: config.partitions,
-    expectedNodes: config.expectedNodes,
-    sessionTtlMs: config.coordinatorSessionTtlMs,
     self: { id, name: config.name },
-    clock: systemClock,
+    membership: {
+      expectedNodes: config.expectedNodes,
+      backups: config.backups,
+      sessionTtlMs: config.coordinatorSessionTtlMs,
+      silenceMs: config.suspicionSilenceMs,
+      leaderSilenceMs: 500,
+      movesPerNode: 2,
+    },
+    heartbeatMs: config.heartbeatMs,
+    leaseMs: config.replicaLeaseMs,
+    marginMs: promiseMarginMs,
+    leaveTimeoutMs: config.leaveTimeoutMs,
+    clock: monotonicClock,
+    random: systemRandom,
+    promiseCell,
+    linkTo: member => links.peer(member),
+    renewLink: member => links.renewPeer(member),
+    postView: command => shards.broadcast(command),
+    postOrder: order => shards.order(order),
     onDeposed: reason => fail(new NearstateError('UNAVAILABLE', reason)),
+    onLeaveAsked: leave,
     log,
   })
+}

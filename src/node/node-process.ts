@@ -1,7 +1,8 @@
 /**
  * One node as a process of its own: signals, exit code, and the channel to `nearstate dev` where there is one.
  *
- * SIGTERM and SIGINT stop in order and exit with 0; another one a second later exits at once. A node that had to stop by itself exits with 1.
+ * SIGTERM and SIGINT hand over what the node holds, stop in order and exit with 0; another one a second later exits at once. So does a
+ * node that was asked to leave. A node that had to stop by itself exits with 1.
  * Under a supervisor the terminal's Ctrl-C is left to it, and a closed channel means that it is gone: the node ends.
  */
 import { NearstateError } from '../base/errors.ts'
@@ -38,6 +39,7 @@ export async function runNodeProcess(config: Config): Promise<void> {
   try {
     node = await runNode(config, { onListening: (address, http) => tell({ kind: 'listening', address, http }) })
     void node.failed.then(() => process.exit(1))
+    void node.left.then(() => process.exit(0))
     await node.ready
     tell({ kind: 'ready' })
   } catch (error) {

@@ -27,7 +27,7 @@ const statsTimeoutMs = 3000
 export async function startServers(options: ServersOptions): Promise<{ readonly address: string; readonly http: string }> {
   const { config, parts, stops, notReadyBecause } = options
   const { host } = config
-  const services = [adminOf(options), bindControlService(parts.control)]
+  const services = [adminOf(options), bindControlService(parts.control, parts.driver)]
   const server = await serveGrpc({ host, port: config.port, services, messageMaxBytes: config.messageMaxBytes }).catch(error => {
     throw portInUse(error, 'control and admin', host, config.port, 'port')
   })
@@ -45,16 +45,17 @@ function adminOf({ id, config, coordinator, parts }: ServersOptions): ReturnType
     ...parts,
     self: id,
     name: config.name,
-    around: { cluster, partitionCount, coordinator, valueMaxBytes },
-    recoverLost: async () => {
-      const recovered = await parts.driver.recoverLost()
+    around: { cluster, partitionCount, coordinator, valueMaxBytes, backups: config.backups },
+    askToLeave: node => parts.driver.askToLeave(node),
+    recoverPartitions: async () => {
+      const recovered = await parts.driver.recoverPartitions()
       if (recovered > 0) await parts.functions.restoreBundles()
       return recovered
     },
   })
 }
 
-const metricsOf = ({ id, parts, notReadyBecause }: ServersOptions): ReturnType<typeof createMetrics> =>
+const metricsOf = ({ id, config, parts, notReadyBecause }: ServersOptions): ReturnType<typeof createMetrics> =>
   createMetrics(async () =>
     nodeFigures({
       self: id,
@@ -63,6 +64,9 @@ const metricsOf = ({ id, parts, notReadyBecause }: ServersOptions): ReturnType<t
       leads: parts.driver.leads,
       shards: await parts.shards.requestAll({ kind: 'stats' }, statsTimeoutMs),
       userCodeStops: parts.watchdog.stopCount,
+      backups: config.backups,
+      promiseMisses: parts.driver.promiseMisses,
+      history: parts.history.counts,
       jobs: parts.driver.leads ? await parts.jobs.countByStatus() : {},
     }),
   )

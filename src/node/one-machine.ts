@@ -8,3 +8,6 @@ export const portsOf = (port: number, index: number): { readonly port: number; r
 
 /** Option memoryMax of each of them: half of the memory together. */
 export const memoryShareOf = (nodes: number): string => `${Math.max(1, Math.floor(50 / nodes))}%`
+
+/** Option backups of each of them: one copy on another node, where there is one. */
+export const backupsOf = (nodes: number): number => Math.min(1, nodes - 1)

@@ -2,8 +2,8 @@
  * One node in this process, from a parsed configuration to a member that serves, and the way down.
  *
  * Owns: the order of start and stop. Start: coordinator, shards and the parts around them, ports, membership, functions.
- * Stop: shards answer what is under way and take nothing new; the node leaves the cluster; ports close; the connection to the
- * coordinator closes last. A failure that cannot be mended goes the same way down, once.
+ * Stop: partitions are handed over while the shards serve; shards answer what is under way and take nothing new; the node leaves the
+ * cluster; ports close; the connection to the coordinator closes last. A failure that cannot be mended goes down without handing over, once.
  */
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
@@ -37,7 +37,12 @@ export interface RunningNode {
   readonly ready: Promise<void>
   /** Resolves when the node had to stop by itself (a shard died, the cluster declared it dead), and has stopped. */
   readonly failed: Promise<Error>
-  /** Answers what is under way, leaves the cluster, ends everything. `quietly`: the whole cluster stops, so nothing is told. */
+  /** Resolves when somebody asked this node to leave the cluster, and it has left and stopped. */
+  readonly left: Promise<void>
+  /**
+   * Hands over what it holds (for at most `leaveTimeout`), answers what is under way, leaves the cluster, ends everything.
+   * `quietly`: the whole cluster stops, so nothing is handed over and nothing is told.
+   */
   stop(options?: { readonly quietly?: boolean }): Promise<void>
 }
 
@@ -60,8 +65,9 @@ class NodeLifecycle {
   readonly #startedAtMs = Date.now()
   readonly #stops = new StopStack()
   readonly #failed = Promise.withResolvers<Error>()
+  readonly #left = Promise.withResolvers<void>()
   #phase: 'joining' | 'forming' | 'loading' | 'serving' | 'stopping' = 'joining'
-  #quiet = false
+  #cause: 'quiet' | 'left' | 'failure' = 'left'
 
   constructor(config: Config, options: RunNodeOptions) {
     this.#config = config
@@ -71,12 +77,13 @@ class NodeLifecycle {
 
   async start(): Promise<RunningNode> {
     const { name } = this.#config
-    const coordinator = this.#options.coordinator ?? this.#openCoordinator()
+    const coordinator = this.#options.coordinator ?? (await this.#openCoordinator())
     const parts = await createParts({
       id: this.#id,
       config: this.#config,
       coordinator,
       fail: error => this.#fail(error),
+      leave: () => this.#leave(),
       stops: this.#stops,
       log: this.#log,
     })
@@ -100,6 +107,7 @@ class NodeLifecycle {
       http,
       ready,
       failed: this.#failed.promise,
+      left: this.#left.promise,
       stop: options => this.#stop(options?.quietly === true),
     }
   }
@@ -109,18 +117,21 @@ class NodeLifecycle {
     return this.#stops.run(error => this.#log.warn('a part of the node did not stop in order', { reason: messageOf(error) }))
   }
 
-  #openCoordinator(): Coordinator {
-    const coordinator = openCoordinator(this.#config.coordinator)
+  async #openCoordinator(): Promise<Coordinator> {
+    const coordinator = await openCoordinator(this.#config, this.#log)
     this.#stops.push(() => coordinator.close())
     return coordinator
   }
 
-  /** Before the ports close: shards first, then the cluster is told. */
+  /** Before the ports close. */
   #stopFirst({ feed, jobs, shards, driver }: NodeParts): void {
     this.#stops.push(() => feed.stop())
-    this.#stops.push(() => driver.leave(this.#quiet))
-    this.#stops.push(() => shards.stop(this.#config.shutdownGraceMs))
-    this.#stops.push(() => jobs.stop())
+    // What a failed node leads passes on at once.
+    this.#stops.push(() => (this.#cause === 'failure' ? undefined : driver.stop(this.#cause)))
+    this.#stops.push(() => shards.stop(this.#cause === 'failure' ? 0 : this.#config.shutdownGraceMs))
+    this.#stops.push(() => (this.#cause === 'failure' ? driver.stop('failure') : undefined))
+    this.#stops.push(() => jobs.close())
+    this.#stops.push(() => (this.#cause === 'left' ? driver.leave() : undefined))
   }
 
   async #join({ driver, shards, jobs }: NodeParts, address: string, http: string): Promise<void> {
@@ -170,13 +181,20 @@ class NodeLifecycle {
   }
 
   async #stop(quietly: boolean): Promise<void> {
-    this.#quiet = quietly
+    if (quietly) this.#cause = 'quiet'
     await this.end()
   }
 
   #fail(error: Error): void {
     if (this.#phase === 'stopping') return
+    this.#cause = 'failure'
     this.#log.error('this node stops', { reason: error.message })
     void this.end().then(() => this.#failed.resolve(error))
+  }
+
+  #leave(): void {
+    if (this.#phase === 'stopping') return
+    this.#log.info('this node was asked to leave the cluster')
+    void this.end().then(() => this.#left.resolve())
   }
 }

@@ -9,6 +9,7 @@ import { extname } from 'node:path'
 import { type MessagePort, Worker } from 'node:worker_threads'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
+import type { ReplicaRequest } from '../partitioning/partition-table.ts'
 import { errorOf, failureOf } from '../shard/failure.ts'
 import type { EnsureMap, Failure, FromShard, ShardAnswers, ShardCommand, ShardRequest, ShardStart, ToShard } from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -17,7 +18,8 @@ export interface ShardHandleOptions {
   readonly start: ShardStart
   /** Answers a shard that wants a map to be there. */
   readonly ensureMap: (ask: EnsureMap) => Promise<MapDefinition>
-  /** The worker ended and was not told to. Called once at the most. */
+  readonly onReplicaRequest: (request: ReplicaRequest) => void
+  /** The worker ended and was not told to, or its data must not be used. Called once at the most. */
   readonly onDeath: (reason: string) => void
   readonly log: Logger
 }
@@ -111,6 +113,13 @@ export class ShardHandle {
         return
       case 'ensureMap':
         void this.#ensureMap(message.id, message.ask)
+        return
+      case 'replicaRequest':
+        if (!this.#stopping) this.#options.onReplicaRequest(message.request)
+        return
+      case 'broken':
+        this.#deathReason ??= message.reason
+        void this.worker.terminate()
         return
       case 'log':
         this.#options.log[message.level](message.message, { shard: this.index, ...message.fields })

@@ -4,14 +4,16 @@
  * Owns: the handles. A shard that dies takes the node down: `onDeath` is called once and the node stops in an orderly way.
  */
 import { MessageChannel } from 'node:worker_threads'
-import type { ShardId } from '../base/ids.ts'
+import type { NodeId, ShardId } from '../base/ids.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { ShardRecord } from '../membership/cluster-state.ts'
-import type { EnsureMap, ShardAnswers, ShardCommand, ShardLimits, ShardRequest } from '../shard/protocol.ts'
+import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
+import type { EnsureMap, ReplicationSettings, ShardAnswers, ShardCommand, ShardLimits, ShardRequest } from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { ShardHandle } from './shard-handle.ts'
 
 export interface ShardsOptions {
+  readonly node: NodeId
   readonly nodeName: string
   readonly host: string
   readonly count: number
@@ -19,10 +21,14 @@ export interface ShardsOptions {
   readonly portBase: number
   readonly limits: ShardLimits
   readonly autoCreateMaps: boolean
+  readonly replication: ReplicationSettings
+  /** Of the node; the same for all its shards. */
+  readonly promiseCell: SharedArrayBuffer
   readonly createId: () => ShardId
   /** Memory that the watchdog and the shard's user code share. */
   readonly createCallCell: () => SharedArrayBuffer
   readonly ensureMap: (ask: EnsureMap) => Promise<MapDefinition>
+  readonly onReplicaRequest: (request: ReplicaRequest) => void
   readonly onDeath: (shard: number, reason: string) => void
   readonly log: Logger
 }
@@ -54,6 +60,11 @@ export class Shards {
     for (const handle of this.handles) handle.command(command)
   }
 
+  /** To the shard that the order is for; none of this node: dropped. */
+  order(order: HandOverOrder): void {
+    this.handles.find(handle => handle.start.id === order.from.shard)?.command({ kind: 'handOver', order })
+  }
+
   /** The same request to every shard; answers in order of shards. */
   requestAll<R extends ShardRequest>(request: R, timeoutMs?: number): Promise<ShardAnswers[R['kind']][]> {
     return Promise.all(this.handles.map(handle => handle.request(request, timeoutMs)))
@@ -72,6 +83,7 @@ export class Shards {
 function startShard(options: ShardsOptions, index: number): ShardHandle {
   return new ShardHandle({
     start: {
+      node: options.node,
       nodeName: options.nodeName,
       index,
       id: options.createId(),
@@ -79,9 +91,12 @@ function startShard(options: ShardsOptions, index: number): ShardHandle {
       port: options.portBase === 0 ? 0 : options.portBase + index,
       limits: options.limits,
       autoCreateMaps: options.autoCreateMaps,
+      replication: options.replication,
+      promiseCell: options.promiseCell,
       callCell: options.createCallCell(),
     },
     ensureMap: options.ensureMap,
+    onReplicaRequest: options.onReplicaRequest,
     onDeath: reason => options.onDeath(index, reason),
     log: options.log,
   })

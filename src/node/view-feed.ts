@@ -1,6 +1,6 @@
 /** The newest cluster state that this node knows, and who waits for the next one. Versions only grow. */
 import type { ClusterView, Member } from '../membership/cluster-state.ts'
-import { liveMembers } from '../membership/transitions.ts'
+import { reachableMembers } from '../membership/replica-transitions.ts'
 
 export class ViewFeed {
   #view: ClusterView | undefined
@@ -13,8 +13,9 @@ export class ViewFeed {
     return this.#view
   }
 
-  get liveMembers(): readonly Member[] {
-    return this.#view === undefined ? [] : liveMembers(this.#view.state)
+  /** Neither suspected nor dead. */
+  get reachableMembers(): readonly Member[] {
+    return this.#view === undefined ? [] : reachableMembers(this.#view.state)
   }
 
   get stopped(): boolean {

@@ -140,6 +140,8 @@ export interface ReplicaReport {
   readonly isServing: boolean
   readonly entries: number
   readonly bytes: number
+  /** Of a primary: entries appended and not yet committed, its replication lag. Absent: none. */
+  readonly uncommitted?: number
   /** Of a primary: per learner, how much of the copy it holds, 0 to 1. */
   readonly learners: readonly { readonly shard: ShardId; readonly progress: number }[]
 }

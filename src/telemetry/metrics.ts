@@ -11,7 +11,19 @@ export interface NodeFigures {
   readonly clusterVersion: number
   /** Members by status. */
   readonly members: Readonly<Record<string, number>>
-  readonly partitions: { readonly primary: number; readonly lost: number; readonly total: number }
+  readonly partitions: {
+    readonly total: number
+    readonly primary: number
+    readonly backup: number
+    readonly lost: number
+    readonly unavailable: number
+    readonly underReplicated: number
+    readonly migrating: number
+  }
+  /** Times, at the pace of heartbeats, that a member within reach had no promise running for this node. */
+  readonly promiseMisses: number
+  /** What this node has seen since it started. */
+  readonly history: { readonly failovers: number; readonly handOvers: number; readonly migrations: number }
   readonly shards: readonly ShardFigures[]
   /** Runs of user code that were stopped because they took too long. */
   readonly userCodeStops: number
@@ -26,6 +38,8 @@ export interface ShardFigures {
   readonly operations: number
   readonly refused: number
   readonly connections: number
+  /** Entries of its primaries that not all in-sync replicas have acknowledged. */
+  readonly uncommitted: number
   readonly quarantinedFunctions: number
   readonly maps: readonly {
     readonly name: string
@@ -56,7 +70,20 @@ export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
   const leader = gauge('leader', 'The node is the leader: 1 or 0.')
   const version = gauge('cluster_version', 'Version of the cluster state that the node knows.')
   const members = gauge('members', 'Members of the cluster.', ['status'])
-  const partitions = gauge('partitions', 'Partitions: all, those this node is primary of, those that are lost.', ['state'])
+  const partitions = gauge(
+    'partitions',
+    'Partitions: all, those this node is primary or backup of; in the cluster: lost, unavailable, with fewer copies in sync than wanted, copies being built.',
+    ['state'],
+  )
+  const lag = gauge('replication_lag_entries', 'Entries of primaries that not all in-sync replicas have acknowledged.', ['shard'])
+  const misses = counter(
+    'promise_misses_total',
+    'Heartbeat intervals in which a member within reach had no promise running for this node.',
+    [],
+  )
+  const failovers = counter('failovers_total', 'Partitions whose backup was promoted, as this node has seen.', [])
+  const handOvers = counter('hand_overs_total', 'Partitions whose primary was handed over, as this node has seen.', [])
+  const migrations = counter('migrations_total', 'Copies of partitions that were built, as this node has seen.', [])
   const entries = gauge('entries', 'Entries held.', ['shard'])
   const bytes = gauge('store_bytes', 'Bytes held by the store, slack included.', ['shard'])
   const connections = gauge('connections', 'Open client pipes.', ['shard'])
@@ -77,6 +104,7 @@ export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
     entries.set({ shard }, figures.entries)
     bytes.set({ shard }, figures.bytes)
     connections.set({ shard }, figures.connections)
+    lag.set({ shard }, figures.uncommitted)
     quarantined.set({ shard }, figures.quarantinedFunctions)
     operations.inc({ shard }, figures.operations)
     refused.inc({ shard }, figures.refused)
@@ -93,12 +121,16 @@ export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
     // Labels that are gone (a destroyed map, a dead member) must not linger; counters are set anew from the shards' own totals.
     for (const metric of [members, partitions, entries, bytes, connections, quarantined, operations, refused, mapEntries, mapBytes])
       metric.reset()
-    for (const metric of [mapEvicted, mapExpired, stops, jobs]) metric.reset()
+    for (const metric of [mapEvicted, mapExpired, stops, jobs, lag, misses, failovers, handOvers, migrations]) metric.reset()
     ready.set(figures.ready ? 1 : 0)
     leader.set(figures.leader ? 1 : 0)
     version.set(figures.clusterVersion)
     for (const [status, count] of Object.entries(figures.members)) members.set({ status }, count)
     for (const [state, count] of Object.entries(figures.partitions)) partitions.set({ state }, count)
+    misses.inc(figures.promiseMisses)
+    failovers.inc(figures.history.failovers)
+    handOvers.inc(figures.history.handOvers)
+    migrations.inc(figures.history.migrations)
     for (const shard of figures.shards) setShard(shard)
     stops.inc(figures.userCodeStops)
     for (const [status, count] of Object.entries(figures.jobs)) jobs.set({ status }, count)

@@ -108,10 +108,14 @@ describe('the file', () => {
 
 describe('relations', () => {
   it.each([
-    [{ backups: 1 }, 'backups 1 .from --backups.*set backups to 0'],
+    [{ minInSync: 3 }, 'minInSync 3 .from --min-in-sync.*never more copies than backups 1'],
+    [{ heartbeat: '300ms' }, 'heartbeat 300ms.*fit into replicaLease 600ms'],
+    [{ replicaLease: '1s' }, 'replicaLease 1s.*below backupTimeout 1s'],
+    [{ suspicionSilence: '400ms' }, 'suspicionSilence 400ms.*twice heartbeat 250ms'],
+    [{ replicationLogMax: '8mb' }, 'valueMax 16mb.*replicationLogMax 8mb'],
     [{ host: '192.168.0.7' }, 'host 192.168.0.7.*set insecure to true'],
     [{ host: '0.0.0.0', insecure: true }, 'host 0.0.0.0.*one that they can reach'],
-    [{ userCodeTimeLimit: '600ms' }, 'userCodeTimeLimit 600ms.*below the lease of 600 ms'],
+    [{ userCodeTimeLimit: '600ms' }, 'userCodeTimeLimit 600ms.*below replicaLease 600ms'],
     [{ userCodeTimeLimit: '50ms', sliceMax: '60ms' }, 'sliceMax 60ms.*below userCodeTimeLimit 50ms'],
     [{ port: 7000, httpPort: 7000 }, 'port 7000.*httpPort 7000.*are the same'],
     [{ shardPortBase: 65_530, shards: 8 }, 'up to 65537'],

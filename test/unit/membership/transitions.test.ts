@@ -3,19 +3,9 @@ import { describe, expect, it } from 'vitest'
 import type { NodeId, ShardId } from '../../../src/base/ids.ts'
 import type { ClusterState, Member } from '../../../src/membership/cluster-state.ts'
 import { decodeClusterState, encodeClusterState } from '../../../src/membership/cluster-state-codec.ts'
-import {
-  assignInitial,
-  emptyCluster,
-  findMember,
-  isLive,
-  joinMember,
-  leaveMember,
-  liveMembers,
-  lostCount,
-  markDead,
-  recoverLost,
-  takeLeadership,
-} from '../../../src/membership/transitions.ts'
+import { recordEnd, recoverPartitions } from '../../../src/membership/recovery.ts'
+import { formCluster, giveUpLost, recordDeath, returnMember, suspectMember } from '../../../src/membership/replica-transitions.ts'
+import { emptyCluster, joinMember, liveMembers, lostCount, takeLeadership } from '../../../src/membership/transitions.ts'
 
 const expected = { cluster: 'test', partitionCount: 12 }
 const node = (name: string, incarnation = 1): NodeId => `${name}#${incarnation}` as NodeId
@@ -33,10 +23,12 @@ const member = (name: string, incarnation = 1): Member => ({
 })
 const join = (state: ClusterState, name: string, incarnation = 1): ClusterState => joinMember(state, member(name, incarnation), expected)
 const formedOf = (...names: string[]): ClusterState =>
-  assignInitial(
+  formCluster(
     names.reduce((state, name) => join(state, name), emptyCluster('test', 12)),
     names.length,
+    0,
   )
+const copiedOf = (...names: string[]): ClusterState => formCluster({ ...formedOf(...names), partitions: [] }, names.length, 1)
 const primariesOf = (state: ClusterState, id: NodeId): number => state.partitions.filter(({ primary }) => primary?.node === id).length
 const epochsOf = (state: ClusterState): readonly number[] => state.partitions.map(({ epoch }) => epoch)
 
@@ -60,7 +52,7 @@ describe('joining', () => {
   })
 
   it('under the name of a dead one is a new incarnation that holds nothing', () => {
-    const dead = markDead(formedOf('a', 'b'), node('a'))
+    const dead = recordDeath(formedOf('a', 'b'), node('a'))
     const state = join(dead, 'a', 2)
     expect(state.members.map(({ id }) => id)).toEqual([node('b'), node('a', 2)])
     expect(primariesOf(state, node('a', 2))).toBe(0)
@@ -76,108 +68,97 @@ describe('joining', () => {
       expect(() => joinMember(state, member('b'), other)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
     }
   })
-
-  it('of a cluster that has formed takes no partition away', () => {
-    const before = formedOf('a', 'b')
-    const after = assignInitial(join(before, 'c'), 2)
-    expect(after.partitions).toBe(before.partitions)
-  })
 })
 
 describe('forming', () => {
   it('waits for the expected nodes, then spreads the partitions evenly with epoch 1', () => {
     const two = join(join(emptyCluster('test', 12), 'a'), 'b')
-    expect(assignInitial(two, 3)).toBe(two)
-    const state = assignInitial(two, 2)
+    expect(formCluster(two, 3, 0)).toBe(two)
+    const state = formCluster(two, 2, 0)
     expect([primariesOf(state, node('a')), primariesOf(state, node('b'))]).toEqual([6, 6])
     expect(new Set(epochsOf(state))).toEqual(new Set([1]))
     expect(state.partitions.every(({ primary, inSync }) => inSync.length === 1 && inSync[0] === primary)).toBe(true)
   })
 
   it('does not count the dead', () => {
-    const state = markDead(join(join(emptyCluster('test', 12), 'a'), 'b'), node('a'))
-    expect(assignInitial(state, 2)).toBe(state)
+    const state = recordDeath(join(join(emptyCluster('test', 12), 'a'), 'b'), node('a'))
+    expect(formCluster(state, 2, 0)).toBe(state)
+  })
+
+  it('makes as many copies as there are nodes for', () => {
+    const alone = formCluster(join(emptyCluster('test', 12), 'a'), 1, 2)
+    expect(alone.partitions.every(({ backups }) => backups.length === 0)).toBe(true)
   })
 })
 
-describe('a death', () => {
-  it('loses what only that member held, with the next epoch, and passes leadership on', () => {
-    const before = formedOf('a', 'b', 'c')
-    const after = markDead(before, node('a'))
-    expect(after.leader).toBe('b')
-    expect(lostCount(after)).toBe(4)
-    for (const [index, record] of after.partitions.entries()) {
-      const old = before.partitions[index]
-      if (old?.primary?.node === node('a')) expect(record).toEqual({ epoch: 2, primary: undefined, backups: [], inSync: [] })
-      else expect(record).toBe(old)
-    }
-    expect(markDead(after, node('a'))).toBe(after)
-  })
-
-  it('promotes the first in-sync replica that is left', () => {
-    const before = formedOf('a', 'b')
-    const onA = { node: node('a'), shard: 'a#1/0' as ShardId }
-    const onB = { node: node('b'), shard: 'b#1/0' as ShardId }
-    const replicated = {
-      ...before,
-      partitions: before.partitions.map(record => ({ ...record, primary: onA, backups: [onB], inSync: [onA, onB] })),
-    }
-    const after = markDead(replicated, node('a'))
-    expect(after.partitions[0]).toEqual({ epoch: 2, primary: onB, backups: [], inSync: [onB] })
-    expect(markDead(replicated, node('b')).partitions[0]).toEqual({ epoch: 2, primary: onA, backups: [], inSync: [onA] })
-  })
-
-  it('of an unknown incarnation changes nothing', () => {
-    const state = formedOf('a')
-    expect(markDead(state, node('a', 9))).toBe(state)
-  })
-
-  it('of everybody leaves no leader', () => expect(markDead(formedOf('a'), node('a')).leader).toBeUndefined())
-})
-
-describe('leaving', () => {
-  it('is forgotten at once by a member that holds nothing', () => {
-    const state = leaveMember(join(formedOf('a'), 'b'), node('b'))
-    expect(state.members.map(({ name }) => name)).toEqual(['a'])
-  })
-
-  it('loses what the member alone held', () => {
-    const state = leaveMember(formedOf('a', 'b'), node('b'))
-    expect(findMember(state, node('b'))?.status).toBe('dead')
+describe('the end of a member', () => {
+  it('that alone held something leaves a dead member and lost partitions', () => {
+    const state = recordEnd(formedOf('a', 'b'), node('b'))
+    expect(state.members.map(({ status }) => status)).toEqual(['alive', 'dead'])
     expect(lostCount(state)).toBe(6)
   })
+
+  it('whose copies others have is forgotten, and its partitions are led by them', () => {
+    const state = recordEnd(copiedOf('a', 'b'), node('b'))
+    expect(state.members.map(({ name }) => name)).toEqual(['a'])
+    expect([lostCount(state), primariesOf(state, node('a'))]).toEqual([0, 12])
+  })
 })
 
-describe('giving data up', () => {
-  it('places the lost partitions on those who live, moves nothing else, and forgets the dead', () => {
-    const lost = join(markDead(formedOf('a', 'b', 'c'), node('c')), 'd')
-    const after = recoverLost(lost)
-    expect(lostCount(after)).toBe(0)
-    expect(after.members.map(({ name }) => name)).toEqual(['a', 'b', 'd'])
-    expect(primariesOf(after, node('d'))).toBe(4)
-    for (const [index, record] of after.partitions.entries()) {
-      const old = lost.partitions[index]
-      if (old?.primary === undefined) expect(record.epoch).toBe(3)
-      else expect(record).toBe(old)
-    }
-    expect(recoverLost(after)).toBe(after)
+describe('giving up what nobody within reach holds', () => {
+  it('changes nothing while every partition is served', () => {
+    const state = suspectMember(copiedOf('a', 'b', 'c'), node('c'))
+    expect(recoverPartitions(state)).toEqual({ state, recovered: 0, declaredDead: [] })
   })
 
-  it('needs somebody alive', () => {
-    expect(() => recoverLost(markDead(formedOf('a'), node('a')))).toThrow(expect.objectContaining({ code: 'UNAVAILABLE' }))
+  it('declares dead those out of reach that are the last to hold something, and nobody else', () => {
+    const before = [node('b'), node('c')].reduce((state, id) => suspectMember(state, id), copiedOf('a', 'b', 'c', 'd'))
+    const lonely = before.partitions.filter(({ inSync }) =>
+      inSync.every(replica => replica.node !== node('a') && replica.node !== node('d')),
+    )
+    const { state, recovered, declaredDead } = recoverPartitions(before)
+    expect(lonely.length).toBeGreaterThan(0)
+    expect(recovered).toBe(lonely.length)
+    expect([lostCount(state), declaredDead]).toEqual([0, ['c']])
+    for (const [partition, record] of before.partitions.entries()) {
+      if (!lonely.includes(record)) expect(state.partitions[partition]?.givenUp).toBeUndefined()
+    }
+  })
+
+  it('places lost partitions on those who live, moves nothing else, and forgets the dead', () => {
+    const lost = join(recordDeath(formedOf('a', 'b', 'c'), node('c')), 'd')
+    const { state, recovered } = recoverPartitions(lost)
+    expect([recovered, lostCount(state)]).toEqual([4, 0])
+    expect(state.members.map(({ name }) => name)).toEqual(['a', 'b', 'd'])
+    for (const [index, record] of state.partitions.entries()) {
+      const old = lost.partitions[index]
+      if (old?.primary !== undefined) expect(record).toBe(old)
+    }
+    expect(recoverPartitions(state).state).toBe(state)
+  })
+
+  it('needs somebody within reach', () => {
+    const state = recordDeath(formedOf('a'), node('a'))
+    expect(recoverPartitions(state)).toEqual({ state, recovered: 0, declaredDead: [] })
   })
 })
 
 it('only a live member can take the lead', () => {
-  const state = markDead(formedOf('a', 'b', 'c'), node('c'))
+  const state = recordDeath(formedOf('a', 'b', 'c'), node('c'))
   expect(takeLeadership(state, node('b')).leader).toBe('b')
   expect(takeLeadership(state, node('c'))).toBe(state)
   expect(takeLeadership(state, node('x'))).toBe(state)
 })
 
-type Step = { readonly kind: 'join' | 'dead' | 'leave' | 'lead' | 'form' | 'recover'; readonly which: number }
+type Step = {
+  readonly kind: 'join' | 'dead' | 'end' | 'suspect' | 'return' | 'lead' | 'form' | 'recover' | 'giveUp'
+  readonly which: number
+}
 const steps: fc.Arbitrary<readonly Step[]> = fc.array(
-  fc.record({ kind: fc.constantFrom('join', 'join', 'dead', 'leave', 'lead', 'form', 'recover'), which: fc.nat(5) }),
+  fc.record({
+    kind: fc.constantFrom('join', 'join', 'dead', 'end', 'suspect', 'return', 'lead', 'form', 'recover', 'giveUp'),
+    which: fc.nat(5),
+  }),
   { maxLength: 30 },
 )
 
@@ -185,19 +166,23 @@ function apply(state: ClusterState, { kind, which }: Step, incarnation: number):
   const name = `n${which}`
   const known = state.members.find(other => other.name === name)
   const id = known?.id ?? node(name)
+  const isDead = known?.status === 'dead'
   const next: Readonly<Record<Step['kind'], () => ClusterState>> = {
-    join: () => (known !== undefined && isLive(known) ? state : join(state, name, incarnation)),
-    dead: () => markDead(state, id),
-    leave: () => leaveMember(state, id),
+    join: () => (known !== undefined && !isDead ? state : join(state, name, incarnation)),
+    dead: () => recordDeath(state, id),
+    end: () => recordEnd(state, id),
+    suspect: () => (isDead ? state : suspectMember(state, id)),
+    return: () => (isDead ? state : returnMember(state, id)),
     lead: () => takeLeadership(state, id),
-    form: () => assignInitial(state, which),
-    recover: () => (liveMembers(state).length === 0 ? state : recoverLost(state)),
+    form: () => formCluster(state, which, 1),
+    recover: () => recoverPartitions(state).state,
+    giveUp: () => giveUpLost(state),
   }
   return next[kind]()
 }
 
 describe('any series of changes', () => {
-  it('keeps the invariants 1 to 5, and the state survives its encoding', () =>
+  it('keeps names unique, epochs growing and replicas on members, and the state survives its encoding', () =>
     fc.assert(
       fc.property(steps, series => {
         let state = emptyCluster('test', 12)
@@ -221,17 +206,16 @@ function expectSound(before: ClusterState, after: ClusterState): void {
     expect(record.epoch >= old.epoch + (isSame ? 0 : 1)).toBe(true)
     for (const replica of [...record.inSync, ...record.backups]) expect(shards).toContain(`${replica.node} ${replica.shard}`)
     if (record.primary !== undefined) expect(record.inSync).toContainEqual(record.primary)
+    else expect(record.inSync).toEqual([])
   }
   expect(new Set(after.members.map(({ name }) => name)).size).toBe(after.members.length)
   if (before.partitions.length > 0) expect(after.partitions.length).toBe(12)
-  const leader = after.members.find(({ name }) => name === after.leader)
-  expect(leader === undefined ? liveMembers(after).length : Number(!isLive(leader))).toBe(0)
 }
 
 describe('the encoding', () => {
   it('stays small for many partitions', () => {
     const members = ['a', 'b', 'c'].map(name => member(name))
-    const state = assignInitial({ ...emptyCluster('test', 5040), members, leader: 'a' }, 3)
+    const state = formCluster({ ...emptyCluster('test', 5040), members, leader: 'a' }, 3, 1)
     expect(encodeClusterState(state).length).toBeLessThan(100_000)
   })
 

@@ -49,6 +49,7 @@ describe('the document of a job', () => {
     argsJson: '',
     submittedAtMs: 5,
     nodes: [],
+    primaries: '',
     stages: [],
   }
 

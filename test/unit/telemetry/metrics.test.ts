@@ -6,7 +6,9 @@ const figures: NodeFigures = {
   leader: false,
   clusterVersion: 7,
   members: { alive: 3 },
-  partitions: { primary: 80, lost: 0, total: 240 },
+  partitions: { total: 240, primary: 80, backup: 80, lost: 0, unavailable: 0, underReplicated: 3, migrating: 2 },
+  promiseMisses: 4,
+  history: { failovers: 80, handOvers: 7, migrations: 9 },
   shards: [
     {
       shard: 0,
@@ -15,6 +17,7 @@ const figures: NodeFigures = {
       operations: 9,
       refused: 1,
       connections: 2,
+      uncommitted: 6,
       quarantinedFunctions: 0,
       maps: [{ name: 'm', entries: 5, bytes: 500, evicted: 0, expired: 3 }],
     },
@@ -30,6 +33,11 @@ describe('metrics', () => {
     expect(text).toContain('nearstate_partitions{state="primary"} 80')
     expect(text).toContain('nearstate_operations_total{shard="0"} 9')
     expect(text).toContain('nearstate_map_expired_total{shard="0",map="m"} 3')
+    expect(text).toContain('nearstate_partitions{state="underReplicated"} 3')
+    expect(text).toContain('nearstate_replication_lag_entries{shard="0"} 6')
+    expect(text).toContain('nearstate_failovers_total 80')
+    expect(text).toContain('nearstate_migrations_total 9')
+    expect(text).toContain('nearstate_promise_misses_total 4')
     expect(text).toContain('process_cpu_seconds_total')
   })
 
@@ -40,6 +48,7 @@ describe('metrics', () => {
     current = { ...figures, shards: figures.shards.map(shard => ({ ...shard, maps: [] })) }
     const text = await metrics.scrape()
     expect(text).toContain('nearstate_operations_total{shard="0"} 9')
+    expect(text).toContain('nearstate_failovers_total 80')
     expect(text).not.toContain('map="m"')
   })
 })

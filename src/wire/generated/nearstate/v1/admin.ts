@@ -24,6 +24,8 @@ export interface ClusterDescription {
   coordinator: string;
   /** Values above this many bytes are refused. */
   valueMaxBytes: bigint;
+  /** Copies of each partition on other nodes that the answering node is configured for. */
+  backups: number;
 }
 
 export interface Member {
@@ -31,7 +33,7 @@ export interface Member {
   /** Incarnation: fresh for each process start. */
   id: string;
   pid: number;
-  /** "joining", "alive", "leaving" or "dead". */
+  /** "joining", "alive", "leaving", "suspect" (out of reach, and back by itself if it lives) or "dead". */
   status: string;
   zone: string;
   version: string;
@@ -56,6 +58,10 @@ export interface Partition {
   primary: number;
   /** Shard of that member. */
   shard: number;
+  /** The other replicas, two numbers each: index into members, shard of that member. */
+  backups: number[];
+  /** Bit i: the i-th of `backups` is in sync. One that is not is being filled. The primary always is. */
+  inSync: number;
 }
 
 export interface StatsRequest {
@@ -82,6 +88,18 @@ export interface ShardStats {
   operations: bigint;
   refused: bigint;
   connections: number;
+  /** Replicas that are being filled from primaries of this shard. */
+  copies: CopyProgress[];
+  /** Effects that primaries of this shard have appended and not all in-sync replicas have acknowledged. */
+  uncommitted: bigint;
+}
+
+export interface CopyProgress {
+  partition: number;
+  /** Incarnation of the shard that is filled. */
+  shard: string;
+  /** 0 to 1. */
+  progress: number;
 }
 
 export interface MapStats {
@@ -130,6 +148,8 @@ export interface DeployFunctionsRequest {
   file: string;
   bundle: Buffer;
   sourceMap: Buffer;
+  /** Passed on to the leader by a node that knew it: not passed on again. */
+  forwarded?: boolean | undefined;
 }
 
 export interface DeployFunctionsResponse {
@@ -144,10 +164,12 @@ export interface SubmitJobRequest {
   sourceMap: Buffer;
   /** JSON; empty: none. */
   argsJson: string;
+  forwarded?: boolean | undefined;
 }
 
 export interface JobRequest {
   name: string;
+  forwarded?: boolean | undefined;
 }
 
 export interface JobDocument {
@@ -156,6 +178,7 @@ export interface JobDocument {
 }
 
 export interface ListJobsRequest {
+  forwarded?: boolean | undefined;
 }
 
 export interface ListJobsResponse {
@@ -164,10 +187,18 @@ export interface ListJobsResponse {
 
 export interface RecoverPartitionsRequest {
   acceptLoss: boolean;
+  forwarded?: boolean | undefined;
 }
 
 export interface RecoverPartitionsResponse {
   recovered: number;
+}
+
+export interface LeaveNodeRequest {
+  name: string;
+}
+
+export interface LeaveNodeResponse {
 }
 
 function createBaseDescribeRequest(): DescribeRequest {
@@ -215,6 +246,7 @@ function createBaseClusterDescription(): ClusterDescription {
     partitionCount: 0,
     coordinator: "",
     valueMaxBytes: 0n,
+    backups: 0,
   };
 }
 
@@ -249,6 +281,9 @@ export const ClusterDescription: MessageFns<ClusterDescription> = {
         throw new globalThis.Error("value provided for field message.valueMaxBytes of type uint64 too large");
       }
       writer.uint32(64).uint64(message.valueMaxBytes);
+    }
+    if (message.backups !== 0) {
+      writer.uint32(72).uint32(message.backups);
     }
     return writer;
   },
@@ -328,6 +363,14 @@ export const ClusterDescription: MessageFns<ClusterDescription> = {
             }
 
             message.valueMaxBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.backups = reader.uint32();
             continue;
           }
         }
@@ -560,7 +603,7 @@ export const Shard: MessageFns<Shard> = {
 };
 
 function createBasePartition(): Partition {
-  return { epoch: 0n, primary: 0, shard: 0 };
+  return { epoch: 0n, primary: 0, shard: 0, backups: [], inSync: 0 };
 }
 
 export const Partition: MessageFns<Partition> = {
@@ -576,6 +619,16 @@ export const Partition: MessageFns<Partition> = {
     }
     if (message.shard !== 0) {
       writer.uint32(24).uint32(message.shard);
+    }
+    if (message.backups.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.backups) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.inSync !== 0) {
+      writer.uint32(40).uint32(message.inSync);
     }
     return writer;
   },
@@ -615,6 +668,32 @@ export const Partition: MessageFns<Partition> = {
             }
 
             message.shard = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.backups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.backups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.inSync = reader.uint32();
             continue;
           }
         }
@@ -794,7 +873,17 @@ export const NodeStats: MessageFns<NodeStats> = {
 };
 
 function createBaseShardStats(): ShardStats {
-  return { shard: 0, entries: 0n, bytes: 0n, maps: [], operations: 0n, refused: 0n, connections: 0 };
+  return {
+    shard: 0,
+    entries: 0n,
+    bytes: 0n,
+    maps: [],
+    operations: 0n,
+    refused: 0n,
+    connections: 0,
+    copies: [],
+    uncommitted: 0n,
+  };
 }
 
 export const ShardStats: MessageFns<ShardStats> = {
@@ -831,6 +920,15 @@ export const ShardStats: MessageFns<ShardStats> = {
     }
     if (message.connections !== 0) {
       writer.uint32(56).uint32(message.connections);
+    }
+    for (const v of message.copies) {
+      CopyProgress.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.uncommitted !== 0n) {
+      if (BigInt.asUintN(64, message.uncommitted) !== message.uncommitted) {
+        throw new globalThis.Error("value provided for field message.uncommitted of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.uncommitted);
     }
     return writer;
   },
@@ -902,6 +1000,90 @@ export const ShardStats: MessageFns<ShardStats> = {
             }
 
             message.connections = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.copies.push(CopyProgress.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.uncommitted = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCopyProgress(): CopyProgress {
+  return { partition: 0, shard: "", progress: 0 };
+}
+
+export const CopyProgress: MessageFns<CopyProgress> = {
+  encode(message: CopyProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.progress !== 0) {
+      writer.uint32(25).double(message.progress);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CopyProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCopyProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.progress = reader.double();
             continue;
           }
         }
@@ -1384,7 +1566,7 @@ export const DestroyMapResponse: MessageFns<DestroyMapResponse> = {
 };
 
 function createBaseDeployFunctionsRequest(): DeployFunctionsRequest {
-  return { file: "", bundle: Buffer.alloc(0), sourceMap: Buffer.alloc(0) };
+  return { file: "", bundle: Buffer.alloc(0), sourceMap: Buffer.alloc(0), forwarded: undefined };
 }
 
 export const DeployFunctionsRequest: MessageFns<DeployFunctionsRequest> = {
@@ -1397,6 +1579,9 @@ export const DeployFunctionsRequest: MessageFns<DeployFunctionsRequest> = {
     }
     if (message.sourceMap.length !== 0) {
       writer.uint32(26).bytes(message.sourceMap);
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
     }
     return writer;
   },
@@ -1436,6 +1621,14 @@ export const DeployFunctionsRequest: MessageFns<DeployFunctionsRequest> = {
             }
 
             message.sourceMap = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
             continue;
           }
         }
@@ -1509,7 +1702,7 @@ export const DeployFunctionsResponse: MessageFns<DeployFunctionsResponse> = {
 };
 
 function createBaseSubmitJobRequest(): SubmitJobRequest {
-  return { name: "", bundle: Buffer.alloc(0), sourceMap: Buffer.alloc(0), argsJson: "" };
+  return { name: "", bundle: Buffer.alloc(0), sourceMap: Buffer.alloc(0), argsJson: "", forwarded: undefined };
 }
 
 export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
@@ -1525,6 +1718,9 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
     }
     if (message.argsJson !== "") {
       writer.uint32(34).string(message.argsJson);
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
     }
     return writer;
   },
@@ -1574,6 +1770,14 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
             message.argsJson = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1588,13 +1792,16 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
 };
 
 function createBaseJobRequest(): JobRequest {
-  return { name: "" };
+  return { name: "", forwarded: undefined };
 }
 
 export const JobRequest: MessageFns<JobRequest> = {
   encode(message: JobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
     }
     return writer;
   },
@@ -1618,6 +1825,14 @@ export const JobRequest: MessageFns<JobRequest> = {
             }
 
             message.name = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
             continue;
           }
         }
@@ -1680,11 +1895,14 @@ export const JobDocument: MessageFns<JobDocument> = {
 };
 
 function createBaseListJobsRequest(): ListJobsRequest {
-  return {};
+  return { forwarded: undefined };
 }
 
 export const ListJobsRequest: MessageFns<ListJobsRequest> = {
-  encode(_: ListJobsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListJobsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
+    }
     return writer;
   },
 
@@ -1701,6 +1919,14 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1761,13 +1987,16 @@ export const ListJobsResponse: MessageFns<ListJobsResponse> = {
 };
 
 function createBaseRecoverPartitionsRequest(): RecoverPartitionsRequest {
-  return { acceptLoss: false };
+  return { acceptLoss: false, forwarded: undefined };
 }
 
 export const RecoverPartitionsRequest: MessageFns<RecoverPartitionsRequest> = {
   encode(message: RecoverPartitionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.acceptLoss !== false) {
       writer.uint32(8).bool(message.acceptLoss);
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
     }
     return writer;
   },
@@ -1791,6 +2020,14 @@ export const RecoverPartitionsRequest: MessageFns<RecoverPartitionsRequest> = {
             }
 
             message.acceptLoss = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
             continue;
           }
         }
@@ -1839,6 +2076,87 @@ export const RecoverPartitionsResponse: MessageFns<RecoverPartitionsResponse> = 
             message.recovered = reader.uint32();
             continue;
           }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeaveNodeRequest(): LeaveNodeRequest {
+  return { name: "" };
+}
+
+export const LeaveNodeRequest: MessageFns<LeaveNodeRequest> = {
+  encode(message: LeaveNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaveNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaveNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeaveNodeResponse(): LeaveNodeResponse {
+  return {};
+}
+
+export const LeaveNodeResponse: MessageFns<LeaveNodeResponse> = {
+  encode(_: LeaveNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaveNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaveNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1954,12 +2272,27 @@ export const AdminDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Gives up the data of all lost partitions: they serve again, empty. Answers how many. */
+    /**
+     * Gives up the data of all lost partitions: they serve again, empty. Answers how many.
+     * It first declares dead what is out of reach and holds the last copy of a partition.
+     */
     recoverPartitions: {
       name: "RecoverPartitions",
       requestType: RecoverPartitionsRequest as typeof RecoverPartitionsRequest,
       requestStream: false,
       responseType: RecoverPartitionsResponse as typeof RecoverPartitionsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Begins to move everything off a node, which ends when it holds nothing any more. Answers at once; idempotent. NOT_FOUND when
+     * there is no such node within reach.
+     */
+    leaveNode: {
+      name: "LeaveNode",
+      requestType: LeaveNodeRequest as typeof LeaveNodeRequest,
+      requestStream: false,
+      responseType: LeaveNodeResponse as typeof LeaveNodeResponse,
       responseStream: false,
       options: {},
     },
