@@ -9,6 +9,19 @@ export interface CallOptions {
   readonly timeout?: Duration
 }
 
+/** Who answers reads of a map. */
+export interface MapReadOptions {
+  /**
+   * `primary` (default): the one shard that has the right to, so that a read sees every write acknowledged before it.
+   * `any`: the primary or a backup, in turn. **Possibly stale**: a backup answers with what it has applied, which may lie behind what
+   * was acknowledged, and two reads in a row may go back in time. For load that one shard cannot carry, where old answers do no harm.
+   */
+  readonly readFrom?: 'primary' | 'any'
+}
+
+/** Last argument of reads. */
+export interface ReadOptions extends CallOptions, MapReadOptions {}
+
 export interface ExpiryOptions {
   /** Time to live from this write on. Default: the map's. */
   readonly ttl?: Duration
@@ -18,6 +31,13 @@ export interface ExpiryOptions {
 
 export const timeoutMsOf = (options: CallOptions | undefined, defaultMs: number): number =>
   options?.timeout === undefined ? defaultMs : parseDuration(options.timeout, 'timeout')
+
+/** undefined counts as `primary`. */
+export function isAnyReplica(readFrom: unknown): boolean {
+  if (readFrom === undefined || readFrom === 'primary') return false
+  if (readFrom === 'any') return true
+  throw invalidArgument(`Cannot read from "${String(readFrom)}": "primary" or "any" is wanted`)
+}
 
 export const signalOf = (options: { readonly signal?: AbortSignal } | undefined): { signal?: AbortSignal } =>
   options?.signal === undefined ? {} : { signal: options.signal }

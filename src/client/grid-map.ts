@@ -15,7 +15,16 @@ import { partitionOfKey } from '../keys/partition-of.ts'
 import { OperationKind, type OperationOptions, type ResultDetail } from '../wire/generated/nearstate/v1/data.ts'
 import { emptyOptions } from '../wire/operations.ts'
 import { decodeValue, withEncoded } from '../wire/value-codec.ts'
-import { type CallOptions, cancelled, checkOptions, type ExpiryOptions, signalOf, timeoutMsOf } from './call-options.ts'
+import {
+  type CallOptions,
+  cancelled,
+  checkOptions,
+  type ExpiryOptions,
+  isAnyReplica,
+  type ReadOptions,
+  signalOf,
+  timeoutMsOf,
+} from './call-options.ts'
 import { type MapRoute, Operation } from './operation.ts'
 import { inGroups, pagesOf } from './partition-pages.ts'
 import type { Router } from './router.ts'
@@ -28,7 +37,7 @@ export interface MapEntry<V> {
   readonly expiresAt: number | undefined
 }
 
-export interface ScanOptions<K> extends CallOptions {
+export interface ScanOptions<K> extends ReadOptions {
   /** At most so many entries. */
   readonly limit?: number
   /** String and bytes keys: those that begin with it. Tuples: those whose first elements are it. */
@@ -42,6 +51,7 @@ export interface InvokeAllOptions<K> {
 
 const keyScratch = Buffer.allocUnsafeSlow(keyMaxBytes)
 const callNames = ['signal', 'timeout']
+const readNames = [...callNames, 'readFrom']
 const expiryNames = [...callNames, 'ttl', 'maxIdle']
 const whereLater = { where: 'predicates on values come with the query engine, in a later release; filter what you get, or use a prefix' }
 /** Entries of one setAll or getAll that are on their way at once. */
@@ -54,25 +64,30 @@ export class GridMap<S extends AnyKey, V> {
   readonly #route: MapRoute
   readonly #schema: Schema<V> | undefined
   readonly #timeoutMs: number
+  /** Reads may be answered by any replica. */
+  readonly #readsAny: boolean
 
   /** Made by `grid.map`. */
-  constructor(router: Router, name: string, key: S, schema: Schema<V> | undefined, timeoutMs: number) {
+  constructor(router: Router, name: string, key: S, schema: Schema<V> | undefined, timeoutMs: number, readsAny = false) {
     this.name = name
     this.key = key
     this.#router = router
     this.#route = router.routeOf(name, key)
     this.#schema = schema
     this.#timeoutMs = timeoutMs
+    this.#readsAny = readsAny
   }
 
-  /** The value, or undefined. Linearizable: sees every write that was acknowledged before the call. */
-  get(key: KeyOf<S>, options?: CallOptions): Promise<V | undefined> {
-    return this.#call(OperationKind.GET, key, undefined, false, undefined, options, readValue) as Promise<V | undefined>
+  /** The value, or undefined. Linearizable: sees every write that was acknowledged before the call; not so with `readFrom: 'any'`. */
+  get(key: KeyOf<S>, options?: ReadOptions): Promise<V | undefined> {
+    return this.#call(OperationKind.GET, key, undefined, false, this.#reading(options), options, readValue) as Promise<V | undefined>
   }
 
   /** The value with its version and expiry, or undefined. */
-  getEntry(key: KeyOf<S>, options?: CallOptions): Promise<MapEntry<V> | undefined> {
-    return this.#call(OperationKind.GET_ENTRY, key, undefined, false, undefined, options, readEntry) as Promise<MapEntry<V> | undefined>
+  getEntry(key: KeyOf<S>, options?: ReadOptions): Promise<MapEntry<V> | undefined> {
+    return this.#call(OperationKind.GET_ENTRY, key, undefined, false, this.#reading(options), options, readEntry) as Promise<
+      MapEntry<V> | undefined
+    >
   }
 
   /** Writes the value, whatever was there. Resolves when it is acknowledged. `undefined` is no value. */
@@ -116,7 +131,7 @@ export class GridMap<S extends AnyKey, V> {
     const deadlineMs = performance.now() + timeoutMsOf(options, this.#timeoutMs)
     for (;;) {
       const left = this.#remaining(deadlineMs, 'update', options)
-      const entry = await this.getEntry(key, left)
+      const entry = await this.getEntry(key, { ...left, readFrom: 'primary' })
       const next = fn(entry?.value)
       try {
         if (entry !== undefined) {
@@ -148,8 +163,8 @@ export class GridMap<S extends AnyKey, V> {
   }
 
   /** The entries that are there, by key as given. Reads of one turn leave as one message per shard. */
-  async getAll(keys: Iterable<KeyOf<S>>, options?: CallOptions): Promise<Map<KeyOf<S>, V>> {
-    checkOptions('getAll', options, callNames)
+  async getAll(keys: Iterable<KeyOf<S>>, options?: ReadOptions): Promise<Map<KeyOf<S>, V>> {
+    checkOptions('getAll', options, readNames)
     const found = new Map<KeyOf<S>, V>()
     for (const group of inGroups(keys, groupSize)) {
       const values = await Promise.all(group.map(key => this.get(key, options)))
@@ -183,15 +198,18 @@ export class GridMap<S extends AnyKey, V> {
   }
 
   /**
-   * Runs a deployed function on the entry, atomically, where it lives. At most once: a call whose answer is lost rejects with
-   * OUTCOME_UNKNOWN and is not repeated. FUNCTION_FAILED carries the function's own message and stack.
+   * Runs a deployed function on the entry, atomically, where it lives. Its effect happens once, however often the call has to be sent;
+   * OUTCOME_UNKNOWN when that cannot be said within the time-out. FUNCTION_FAILED carries the function's own message and stack.
    */
   readonly invoke: InvokeFunction<KeyOf<S>, CallOptions> = ((key: KeyOf<S>, name: string, args?: unknown, options?: CallOptions) => {
     const wire = (): OperationOptions => ({ ...emptyOptions(), function: checkFunctionName(name) })
     return this.#call(OperationKind.INVOKE, key, args === undefined ? null : args, true, wire, options, readValue)
   }) as InvokeFunction<KeyOf<S>, CallOptions>
 
-  /** Runs a deployed function on many entries, on all owners in parallel; resolves to the results that are not undefined, by key. */
+  /**
+   * Runs a deployed function on many entries, on all owners in parallel; resolves to the results that are not undefined, by key.
+   * Without `keys`, a page of calls whose answer is lost is OUTCOME_UNKNOWN and not repeated.
+   */
   async invokeAll(
     target: InvokeAllOptions<KeyOf<S>>,
     name: string,
@@ -226,14 +244,16 @@ export class GridMap<S extends AnyKey, V> {
   }
 
   /** Number of entries, over all partitions; exact where nothing is written meanwhile. Expired entries that were not yet removed count. */
-  async size(options?: CallOptions): Promise<number> {
-    const counts = await this.#everywhere(OperationKind.SIZE, options)
+  async size(options?: ReadOptions): Promise<number> {
+    checkOptions('size', options, readNames)
+    const counts = await this.#everywhere(OperationKind.SIZE, options, this.#reading(options)?.() ?? emptyOptions())
     return counts.reduce((sum, bytes) => sum + (bytes.length === 8 ? Number(bytes.readBigUInt64BE()) : 0), 0)
   }
 
   /** Removes all entries. Not atomic: entries written meanwhile may stay. */
   async clear(options?: CallOptions): Promise<void> {
-    await this.#everywhere(OperationKind.CLEAR, options)
+    checkOptions('clear', options, callNames)
+    await this.#everywhere(OperationKind.CLEAR, options, emptyOptions())
   }
 
   /**
@@ -241,12 +261,12 @@ export class GridMap<S extends AnyKey, V> {
    * meanwhile comes at most once. Reads ahead a bounded number of pages; `break` stops it. `timeout` is that of one page.
    */
   async *scan(options: ScanOptions<KeyOf<S>> = {}): AsyncGenerator<[KeyOf<S>, V]> {
-    checkOptions('scan', options, [...callNames, 'limit', 'prefix'], whereLater)
+    checkOptions('scan', options, [...readNames, 'limit', 'prefix'], whereLater)
     const { limit = Number.POSITIVE_INFINITY, prefix } = options
     if (limit !== Number.POSITIVE_INFINITY && !(Number.isSafeInteger(limit) && limit >= 0)) {
       throw invalidArgument(`Cannot scan map "${this.name}": limit is ${String(limit)}, a whole number of entries is wanted`)
     }
-    const wire = emptyOptions()
+    const wire = this.#reading(options)?.() ?? emptyOptions()
     if (limit < 1000) wire.limit = Math.max(1, limit)
     if (prefix !== undefined) wire.prefix = Buffer.from(encodeKeyPrefix(this.key.codec, prefix))
     const page = (partition: number, cursor: Buffer): Promise<Buffer> =>
@@ -258,6 +278,12 @@ export class GridMap<S extends AnyKey, V> {
       left -= 1
       if (left === 0) return
     }
+  }
+
+  /** What a read says on the wire; undefined: nothing. */
+  #reading(options: ReadOptions | undefined): (() => OperationOptions) | undefined {
+    if (options?.readFrom === undefined) return this.#readsAny ? anyReplica : undefined
+    return () => ({ ...emptyOptions(), anyReplica: isAnyReplica(options.readFrom) })
   }
 
   #remaining(deadlineMs: number, what: string, options: CallOptions | undefined): CallOptions {
@@ -279,11 +305,10 @@ export class GridMap<S extends AnyKey, V> {
     return wire
   }
 
-  async #everywhere(kind: number, options: CallOptions | undefined): Promise<readonly Buffer[]> {
-    checkOptions(`map "${this.name}"`, options, callNames)
+  async #everywhere(kind: number, options: CallOptions | undefined, wire: OperationOptions): Promise<readonly Buffer[]> {
     const partitions = Array.from({ length: this.#router.partitionCount }, (_, partition) => partition)
     return Promise.all(
-      partitions.map(partition => this.#callPartition(kind, partition, undefined, false, emptyOptions(), options)),
+      partitions.map(partition => this.#callPartition(kind, partition, undefined, false, { ...wire }, options)),
     ) as Promise<Buffer[]>
   }
 
@@ -299,6 +324,7 @@ export class GridMap<S extends AnyKey, V> {
     return new Promise((resolve, reject) => {
       const deadlineMs = performance.now() + timeoutMsOf(options, this.#timeoutMs)
       const operation = new Operation(kind, this.#route, partition, wire, deadlineMs, rawBytes, resolve, reject)
+      operation.fromAny = wire.anyReplica
       if (options !== undefined && !this.#observe(operation, options)) return
       if (hasValue) this.#encoded(value, (bytes, start, end) => this.#router.submit(operation, keyScratch, 0, bytes, start, end))
       else this.#router.submit(operation, keyScratch, 0, undefined, 0, 0)
@@ -348,6 +374,7 @@ export class GridMap<S extends AnyKey, V> {
     const partition = partitionOfKey(keyCodec, keyScratch, 0, keyEnd, this.#router.partitionCount)
     const deadlineMs = performance.now() + (options === undefined ? this.#timeoutMs : timeoutMsOf(options, this.#timeoutMs))
     const operation = new Operation(kind, this.#route, partition, wire?.(), deadlineMs, complete, resolve, reject)
+    if (operation.options?.anyReplica === true) operation.fromAny = true
     if (options === undefined || this.#observe(operation, options)) {
       this.#router.submit(operation, keyScratch, keyEnd, value, valueStart, valueEnd)
     }
@@ -407,6 +434,7 @@ const readEntry = (absent: boolean, bytes: Buffer, start: number, end: number, d
         version: Number(detail?.version ?? 0n),
         expiresAt: detail?.expiresAtMs === undefined ? undefined : Number(detail.expiresAtMs),
       }
+const anyReplica = (): OperationOptions => ({ ...emptyOptions(), anyReplica: true })
 const nothing = (): undefined => undefined
 const wasThere = (absent: boolean): boolean => !absent
 const rawBytes = (_absent: boolean, bytes: Buffer, start: number, end: number): Buffer => bytes.subarray(start, end)

@@ -3,6 +3,7 @@ import { NearstateError } from '../base/errors.ts'
 import type { KeyCodec } from '../keys/key-codec.ts'
 import type { OperationOptions, ResultDetail } from '../wire/generated/nearstate/v1/data.ts'
 import { isWrite, operationName } from '../wire/operations.ts'
+import type { PartitionSession } from './partition-session.ts'
 
 /** The map that an operation is about, as its streams declare it. */
 export interface MapRoute {
@@ -40,6 +41,15 @@ export class Operation {
   tableVersion = 0n
   attempts = 0
   settled = false
+  /** The session that a write is numbered in, and its number there, which it keeps. */
+  session: PartitionSession | undefined
+  number = 0
+  /** Numbered, and with a pipe. */
+  underWay = false
+  /** It was sent, and whether it was done is not known: it may be repeated only under the same ticket and number. */
+  mayHaveHappened = false
+  /** A read that any replica may answer. */
+  fromAny = false
   /** Lets go of the caller's AbortSignal. */
   onSettled: (() => void) | undefined
 
@@ -65,14 +75,12 @@ export class Operation {
 
   fail(error: NearstateError): void {
     if (this.settled) return
-    this.settled = true
-    this.onSettled?.()
+    this.#settle()
     this.reject(error)
   }
 
   succeed(absent: boolean, bytes: Buffer, start: number, end: number, detail: ResultDetail | undefined): void {
-    this.settled = true
-    this.onSettled?.()
+    this.#settle()
     try {
       this.resolve(this.complete(absent, bytes, start, end, detail))
     } catch (thrown) {
@@ -83,9 +91,15 @@ export class Operation {
   /** The failure of a call that nobody will answer any more: only a write that was sent may have happened. */
   unanswered(code: 'DEADLINE_EXCEEDED' | 'UNAVAILABLE', why: string): NearstateError {
     const what = `${operationName(this.kind)} on map "${this.route.name}"`
-    if (this.sent && isWrite(this.kind)) {
+    if ((this.sent || this.mayHaveHappened) && isWrite(this.kind)) {
       return new NearstateError('OUTCOME_UNKNOWN', `${what} was sent and not answered (${why}): it may or may not have happened`)
     }
     return new NearstateError(code, `${what} was not done: ${why}`)
+  }
+
+  #settle(): void {
+    this.settled = true
+    this.onSettled?.()
+    this.session?.settled(this)
   }
 }

@@ -2,8 +2,9 @@
  * Which shard gets an operation, and what becomes of one that was not done.
  *
  * 1. An operation goes to the primary of its partition in the newest description known, or, as gateway, to one shard for all.
- * 2. What a shard refused (NOT_OWNER), what was never sent, and reads whose stream broke are sent again within their deadline, after the
- *    description has changed or a short, growing wait. A write that was sent and not answered is OUTCOME_UNKNOWN: never sent again.
+ * 2. What a shard refused (NOT_OWNER, NOT_NOW), what was never sent, reads whose stream broke and numbered writes are sent again within
+ *    their deadline, after the description has changed or a short, growing wait; a numbered write that may have happened under the same
+ *    number. A write without a number that was sent and not answered is OUTCOME_UNKNOWN.
  * 3. A partition without a primary is PARTITION_LOST at once. No partitions yet: the cluster forms; operations wait.
  * 4. One timer serves all deadlines, and runs only while something is unanswered.
  */
@@ -12,8 +13,10 @@ import { formatKeyCodec } from '../keys/key-codec.ts'
 import type { AnyKey } from '../keys/key-space.ts'
 import type { ShardConnection } from '../transport/grpc/pipe-client.ts'
 import type { ClusterDescription } from '../wire/generated/nearstate/v1/admin.ts'
-import { isWrite } from '../wire/operations.ts'
+import { OperationKind } from '../wire/generated/nearstate/v1/data.ts'
+import { isNumbered, isWrite } from '../wire/operations.ts'
 import type { MapRoute, Operation } from './operation.ts'
+import { backoffMs, notNowBackoffMs, type SessionPort, Sessions } from './sessions.ts'
 import { type PipeLimits, type PipeOwner, ShardPipe } from './shard-pipe.ts'
 
 export interface RouterOptions {
@@ -22,11 +25,15 @@ export interface RouterOptions {
   readonly connectShard: (address: string) => ShardConnection
   readonly onPipeUp: (address: string) => void
   readonly onPipeDown: (address: string, error: NearstateError) => void
+  /** There may be a newer description than the one known. */
+  readonly onStale: () => void
 }
 
-const sweepEveryMs = 10
-const retryFirstMs = 10
-const retryMaxMs = 500
+const sweepEveryMs = 5
+/** Deadlines are looked at at every second sweep: that walks all that is unanswered. */
+const expireEvery = 2
+/** A shard that owes answers and says nothing for so long may have lost its partitions, and the client not have heard of it. */
+const silentAfterMs = 1000
 
 interface Parked {
   readonly operation: Operation
@@ -39,6 +46,8 @@ interface Link {
   pipe: ShardPipe | undefined
   failures: number
   againAtMs: number
+  /** Out of the cluster's reach. */
+  isSuspect: boolean
 }
 
 export class Router implements PipeOwner {
@@ -50,12 +59,28 @@ export class Router implements PipeOwner {
   /** The pipe of each partition, when it is known to be up; the fast path. */
   #pipes: (ShardPipe | undefined)[] = []
   readonly #routes = new Map<string, MapRoute>()
+  /** Shard ids of each partition's in-sync replicas within reach. */
+  #replicas: (readonly string[])[] = []
+  #turn = 0
+  readonly #sessions: Sessions
   #parked: Parked[] = []
+  #sweeps = 0
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
   constructor(options: RouterOptions) {
     this.#options = options
+    const port: SessionPort = {
+      pipeOf: operation => this.#pipeOf(operation),
+      send: operation => this.#send(operation),
+      onHeld: partition => {
+        this.#pipes[partition] = undefined
+      },
+      onFree: (partition, pipe) => {
+        if (!pipe.isDown) this.#pipes[partition] = pipe
+      },
+    }
+    this.#sessions = new Sessions(port)
   }
 
   get partitionCount(): number {
@@ -80,54 +105,84 @@ export class Router implements PipeOwner {
 
   update(description: ClusterDescription): void {
     this.#description = description
-    const shards = new Map<string, string>()
+    const shards = new Map<string, { readonly address: string; readonly isSuspect: boolean }>()
     for (const member of description.members) {
       if (member.status === 'dead') continue
-      for (const shard of member.shards) shards.set(shard.id, shard.address)
+      for (const { id, address } of member.shards) shards.set(id, { address, isSuspect: member.status === 'suspect' })
     }
-    this.#primaries = description.partitions.map(partition => description.members[partition.primary]?.shards[partition.shard]?.id)
+    const idOf = (member: number, shard: number): string | undefined => description.members[member]?.shards[shard]?.id
+    this.#primaries = description.partitions.map(partition => idOf(partition.primary, partition.shard))
+    this.#replicas = description.partitions.map(({ primary, shard, backups, inSync }) => {
+      const ids = [idOf(primary, shard)]
+      for (let i = 0; 2 * i < backups.length; i += 1) {
+        if (((inSync >>> i) & 1) === 1) ids.push(idOf(backups[2 * i] as number, backups[2 * i + 1] as number))
+      }
+      return ids.filter(id => id !== undefined).filter(id => shards.get(id)?.isSuspect === false)
+    })
     this.#pipes = []
+    this.#updateLinks(shards)
+    const parked = this.#parked
+    this.#parked = []
+    for (const { operation } of parked) this.resubmit(operation)
+    this.#sessions.tableChanged()
+  }
+
+  #updateLinks(shards: ReadonlyMap<string, { readonly address: string; readonly isSuspect: boolean }>): void {
+    const version = this.#description?.version ?? 0n
+    const primaries = new Set(this.#primaries)
+    const hasOthers = [...shards.values()].some(({ isSuspect }) => !isSuspect)
     for (const [id, link] of this.#links) {
-      if (shards.get(id) === link.address) continue
+      const shard = shards.get(id)
+      link.isSuspect = shard?.isSuspect === true
+      if (shard?.address === link.address) {
+        if (link.pipe !== undefined) link.pipe.tableVersion = version
+        // What a shard out of reach owes is asked for elsewhere, once others serve its partitions.
+        const isNeeded = this.#options.routing === 'gateway' ? !hasOthers : primaries.has(id)
+        if (link.isSuspect && !isNeeded) link.pipe?.close(new NearstateError('UNAVAILABLE', `the shard at ${link.address} is out of reach`))
+        continue
+      }
       this.#links.delete(id)
       link.pipe?.close(new NearstateError('UNAVAILABLE', `the shard at ${link.address} has left the cluster`))
       link.connection.close()
     }
-    for (const [id, address] of shards) {
-      if (!this.#links.has(id)) {
-        const connection = this.#options.connectShard(address)
-        this.#links.set(id, { connection, address, pipe: undefined, failures: 0, againAtMs: 0 })
-      }
+    for (const [id, { address, isSuspect }] of shards) {
+      if (this.#links.has(id)) continue
+      this.#links.set(id, {
+        connection: this.#options.connectShard(address),
+        address,
+        pipe: undefined,
+        failures: 0,
+        againAtMs: 0,
+        isSuspect,
+      })
     }
-    for (const link of this.#links.values()) if (link.pipe !== undefined) link.pipe.tableVersion = description.version
-    const parked = this.#parked
-    this.#parked = []
-    for (const { operation } of parked) this.resubmit(operation)
   }
 
   /** Takes a new operation with its bytes. */
   submit(operation: Operation, key: Uint8Array, keyEnd: number, value: Uint8Array | undefined, valueStart: number, valueEnd: number): void {
     if (this.#timer === undefined) this.#timer = setInterval(this.#sweep, sweepEveryMs)
-    const pipe = this.#pipes[operation.partition] ?? this.#pipeOf(operation)
-    if (pipe !== undefined) {
+    const pipe = this.#pipes[operation.partition]
+    if (pipe !== undefined && !operation.fromAny && (!isNumbered(operation.kind) || this.#sessions.number(operation))) {
       pipe.submit(operation, key, 0, keyEnd, value, valueStart, valueEnd)
       return
     }
-    if (operation.settled) return
+    if (this.#parked.length + this.#sessions.heldCount >= this.#options.limits.waitingMax) {
+      operation.fail(this.#tooMany())
+      return
+    }
     operation.keys = Buffer.from(key.subarray(0, keyEnd))
     operation.keyEnd = keyEnd
     if (value !== undefined) {
       operation.values = Buffer.from(value.subarray(valueStart, valueEnd))
       operation.valueEnd = operation.values.length
     }
-    this.#park(operation)
+    this.#route(operation)
   }
 
+  /** Sends again what was put off. */
   resubmit(operation: Operation): void {
-    if (operation.settled) return
-    const pipe = this.#pipeOf(operation)
-    if (pipe !== undefined) pipe.resubmit(operation)
-    else if (!operation.settled) this.#park(operation)
+    if (operation.kind === OperationKind.OPEN_SESSION) this.#send(operation)
+    else this.#route(operation)
   }
 
   close(): void {
@@ -136,6 +191,7 @@ export class Router implements PipeOwner {
     const error = new NearstateError('CANCELLED', 'the client was closed')
     const parked = this.#parked
     this.#parked = []
+    this.#sessions.close(error)
     for (const { operation } of parked) operation.fail(error)
     for (const link of this.#links.values()) {
       link.pipe?.close(error)
@@ -147,9 +203,22 @@ export class Router implements PipeOwner {
 
   onNotOwner(operation: Operation, tableVersion: bigint): void {
     const known = this.#description?.version ?? 0n
+    if (tableVersion > known) this.#options.onStale()
     // Routed by an older table than the one known now: the way is clear at once. Otherwise one of the two has to learn first.
-    if (known > operation.tableVersion && known >= tableVersion) this.resubmit(operation)
-    else this.#park(operation)
+    const isClear = operation.fromAny || (known > operation.tableVersion && known >= tableVersion)
+    this.#sendAgain(operation, isClear ? atOnce : backoffMs)
+  }
+
+  onNotNow(operation: Operation): void {
+    this.#sendAgain(operation, operation.fromAny ? atOnce : notNowBackoffMs)
+  }
+
+  onTryAgain(operation: Operation): void {
+    this.#sendAgain(operation, operation.fromAny ? atOnce : backoffMs)
+  }
+
+  onSessionUnknown(operation: Operation): void {
+    this.#sessions.onUnknown(operation)
   }
 
   onPipeDown(pipe: ShardPipe, operations: readonly Operation[], error: NearstateError): void {
@@ -162,12 +231,16 @@ export class Router implements PipeOwner {
     }
     if (!this.#closed) this.#options.onPipeDown(pipe.address, error)
     for (const operation of operations) {
+      const isOver = this.#closed || error.code === 'UNSUPPORTED_VERSION' || error.code === 'INVALID_ARGUMENT'
       const mayHaveHappened = operation.sent && isWrite(operation.kind) && error.code !== 'UNSUPPORTED_VERSION'
-      if (mayHaveHappened) operation.fail(operation.unanswered('UNAVAILABLE', error.message))
-      else if (this.#closed || error.code === 'UNSUPPORTED_VERSION' || error.code === 'INVALID_ARGUMENT') operation.fail(error)
+      // What broke the stream for another reason than that the shard went away may be this very write.
+      const isRepeatable = operation.number > 0 && error.code === 'UNAVAILABLE'
+      if (mayHaveHappened && (isOver || !isRepeatable)) operation.fail(operation.unanswered('UNAVAILABLE', error.message))
+      else if (isOver) operation.fail(error)
       else {
+        operation.mayHaveHappened ||= mayHaveHappened
         operation.sent = false
-        this.#park(operation)
+        this.#sendAgain(operation, backoffMs)
       }
     }
   }
@@ -175,6 +248,42 @@ export class Router implements PipeOwner {
   onPipeUp(pipe: ShardPipe): void {
     for (const link of this.#links.values()) if (link.pipe === pipe) link.failures = 0
     this.#options.onPipeUp(pipe.address)
+  }
+
+  /** Sends an operation that has its own bytes, or keeps it until it can be sent. */
+  #route(operation: Operation): void {
+    if (operation.settled) return
+    if (operation.fromAny) {
+      const pipe = this.#anyPipe(operation)
+      if (pipe !== undefined) {
+        pipe.resubmit(operation)
+        return
+      }
+      operation.fromAny = false
+    }
+    if (!this.#sessions.submit(operation)) this.#send(operation)
+  }
+
+  #send(operation: Operation): void {
+    if (operation.settled) return
+    const pipe = this.#pipeOf(operation)
+    if (pipe === undefined) {
+      if (!operation.settled) this.#park(operation, backoffMs)
+      return
+    }
+    if (this.#sessions.mayUse(operation.partition, pipe)) this.#pipes[operation.partition] = pipe
+    pipe.resubmit(operation)
+  }
+
+  /** `afterMs`: of the number of times that it was put off, how long to wait. */
+  #sendAgain(operation: Operation, afterMs: (attempts: number) => number): void {
+    if (operation.session !== undefined) {
+      this.#sessions.sendAgain(operation, afterMs)
+      return
+    }
+    operation.fromAny = false
+    if (afterMs === atOnce) this.#route(operation)
+    else this.#park(operation, afterMs)
   }
 
   /** The pipe to use now; undefined: none yet, or the operation has been failed. */
@@ -187,19 +296,25 @@ export class Router implements PipeOwner {
     if (this.#primaries.length === 0) return undefined
     const primary = this.#primaries[partition]
     if (primary === undefined) {
-      operation.fail(
-        new NearstateError(
-          'PARTITION_LOST',
-          `Partition ${partition} of map "${operation.route.name}" has no replica left and refuses to serve; give its data up with "nearstate partitions recover --accept-loss"`,
-        ),
-      )
+      const lost = `Partition ${partition} of map "${operation.route.name}" has no replica left and refuses to serve; give its data up with "nearstate partitions recover --accept-loss"`
+      operation.fail(operation.mayHaveHappened ? operation.unanswered('UNAVAILABLE', lost) : new NearstateError('PARTITION_LOST', lost))
       return undefined
     }
     const link = this.#options.routing === 'direct' ? this.#links.get(primary) : this.#door()
-    if (link === undefined) return undefined
-    const pipe = this.#pipeTo(link)
-    if (pipe !== undefined) this.#pipes[partition] = pipe
-    return pipe
+    return link === undefined ? undefined : this.#pipeTo(link)
+  }
+
+  /** The pipe to one of the partition's replicas, in turn; undefined: none is within reach. */
+  #anyPipe({ partition }: Operation): ShardPipe | undefined {
+    if (this.#closed || this.#options.routing === 'gateway') return undefined
+    const replicas = this.#replicas[partition] ?? []
+    for (let i = 0; i < replicas.length; i += 1) {
+      this.#turn = (this.#turn + 1) % replicas.length
+      const link = this.#links.get(replicas[this.#turn] as string)
+      const pipe = link === undefined ? undefined : this.#pipeTo(link)
+      if (pipe !== undefined) return pipe
+    }
+    return undefined
   }
 
   /** Gateway mode: the first shard that is not known to be unreachable. */
@@ -207,7 +322,7 @@ export class Router implements PipeOwner {
     let best: Link | undefined
     for (const link of this.#links.values()) {
       if (link.pipe !== undefined) return link
-      if (best === undefined || link.failures < best.failures) best = link
+      if (best === undefined || rank(link) < rank(best)) best = link
     }
     return best
   }
@@ -221,18 +336,30 @@ export class Router implements PipeOwner {
     return link.pipe
   }
 
-  #park(operation: Operation): void {
+  #park(operation: Operation, afterMs: (attempts: number) => number): void {
     operation.attempts += 1
-    this.#parked.push({ operation, againAtMs: performance.now() + backoffMs(operation.attempts) })
+    this.#parked.push({ operation, againAtMs: performance.now() + afterMs(operation.attempts) })
+  }
+
+  #tooMany(): NearstateError {
+    return new NearstateError(
+      'RESOURCE_EXHAUSTED',
+      `Cannot send: ${this.#options.limits.waitingMax} calls wait for their partitions, which is the limit; await some of them first`,
+    )
   }
 
   readonly #sweep = (): void => {
     const nowMs = performance.now()
+    this.#sweeps += 1
     let unanswered = 0
     for (const link of this.#links.values()) {
-      link.pipe?.expire(nowMs)
-      unanswered += link.pipe?.unansweredCount ?? 0
+      const { pipe } = link
+      if (pipe === undefined) continue
+      if (this.#sweeps % expireEvery === 0) pipe.expire(nowMs)
+      unanswered += pipe.unansweredCount
+      if (pipe.isSilent(nowMs, silentAfterMs)) this.#options.onStale()
     }
+    if (!this.#sessions.isIdle) this.#sessions.sweep(nowMs)
     if (this.#parked.length > 0) {
       const parked = this.#parked
       this.#parked = []
@@ -245,11 +372,14 @@ export class Router implements PipeOwner {
         else this.#parked.push(entry)
       }
     }
-    if (unanswered + this.#parked.length === 0) {
+    if (unanswered + this.#parked.length === 0 && this.#sessions.isIdle) {
       clearInterval(this.#timer)
       this.#timer = undefined
     }
   }
 }
 
-const backoffMs = (attempts: number): number => Math.min(retryMaxMs, retryFirstMs * 2 ** Math.min(attempts - 1, 10)) * (0.5 + Math.random())
+/** Which door to try first. */
+const rank = ({ isSuspect, failures }: Link): number => (isSuspect ? 1e6 : 0) + failures
+
+const atOnce = (): number => 0

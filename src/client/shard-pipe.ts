@@ -11,7 +11,14 @@
 import { NearstateError } from '../base/errors.ts'
 import type { PipeStream, PipeStreamListener } from '../transport/pipe-stream.ts'
 import { ChunkAssembler, chunksOf } from '../wire/chunks.ts'
-import { type MapDeclaration, type OperationBatch, type ResultBatch, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
+import {
+  type MapDeclaration,
+  type OperationBatch,
+  type ResultBatch,
+  type ResultDetail,
+  ResultStatus,
+  type SessionDeclaration,
+} from '../wire/generated/nearstate/v1/data.ts'
 import {
   answerMaxBytesOf,
   batchOperationsMax,
@@ -22,15 +29,22 @@ import {
   uploadsMaxBytes,
   wireVersion,
 } from '../wire/limits.ts'
-import { emptyBatch, emptyOptions, OperationBuilder } from '../wire/operations.ts'
+import { emptyBatch, emptyOptions, isWrite, OperationBuilder } from '../wire/operations.ts'
 import { errorOf, type ResultReader } from '../wire/results.ts'
 import { type AnswerTaker, Answers } from './answers.ts'
 import { InFlight } from './in-flight.ts'
 import type { MapRoute, Operation } from './operation.ts'
+import type { PartitionSession } from './partition-session.ts'
 
 export interface PipeOwner {
   /** The shard did nothing: its table is another one. `tableVersion` is the shard's. */
   onNotOwner(operation: Operation, tableVersion: bigint): void
+  /** The shard did nothing: it cannot now, and will soon. */
+  onNotNow(operation: Operation): void
+  /** The shard did nothing: it does not know the session. */
+  onSessionUnknown(operation: Operation): void
+  /** The shard has no answer; `operation.mayHaveHappened` says whether it may have done something. */
+  onTryAgain(operation: Operation): void
   /** The stream is gone with these, in order; `operation.sent` says which may have reached the shard. */
   onPipeDown(pipe: ShardPipe, operations: readonly Operation[], error: NearstateError): void
   onPipeUp(pipe: ShardPipe): void
@@ -62,6 +76,9 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
   #queued: Operation[] = []
   #waiting: Operation[] = []
   #declarations: MapDeclaration[] = []
+  /** Of the sessions declared on this stream, by partition. */
+  readonly #tickets: (Buffer | undefined)[] = []
+  #sessions: SessionDeclaration[] = []
   #pendingChunks: { upload: number; value: Buffer }[] = []
   /** Sizes of the values sent in chunks, by operation, until the answer comes. */
   readonly #uploads = new Map<number, number>()
@@ -71,6 +88,10 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
   #nextId = 0
   #nextUpload = 1
   #flushPending = false
+  /** The shard has sent its last answers: what has none was not done. */
+  #isOver = false
+  /** When operations were unanswered first, or an answer came last. */
+  #heardAtMs = 0
   #state: 'opening' | 'open' | 'full' | 'down' = 'opening'
   /** Version of the table that operations are routed by; the router keeps it current. */
   tableVersion = 0n
@@ -116,6 +137,18 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     this.submit(operation, operation.keys, operation.keyStart, operation.keyEnd, value, operation.valueStart, operation.valueEnd)
   }
 
+  /** Whether operations are unanswered and nothing was heard of the shard for so long. */
+  isSilent(nowMs: number, forMs: number): boolean {
+    return this.#inFlight.size > 0 && nowMs - this.#heardAtMs > forMs
+  }
+
+  /** Takes out the writes of a session that have not been sent. */
+  takeWaiting(session: PartitionSession): Operation[] {
+    const taken = this.#waiting.filter(operation => operation.session === session)
+    if (taken.length > 0) this.#waiting = this.#waiting.filter(operation => operation.session !== session)
+    return taken
+  }
+
   /** Fails what has passed its deadline; called every some milliseconds. */
   expire(nowMs: number): void {
     for (const operation of this.#inFlight.takeIf(candidate => candidate.settled || candidate.deadlineMs <= nowMs)) {
@@ -141,16 +174,24 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     this.#state = 'open'
     this.#owner.onPipeUp(this)
     this.#flush()
+    this.#admitWaiting()
   }
 
   onDrain(): void {
     if (this.#state !== 'full') return
     this.#state = 'open'
     this.#flush()
+    this.#admitWaiting()
   }
 
   onResults(batch: ResultBatch): void {
-    if (this.#state !== 'down') this.#answers.push(batch)
+    if (this.#state === 'down') return
+    this.#heardAtMs = performance.now()
+    this.#answers.push(batch)
+    if (!batch.last) return
+    this.#answers.drain()
+    this.#isOver = true
+    this.close(new NearstateError('UNAVAILABLE', `the shard at ${this.address} has stopped`))
   }
 
   onDown(error: NearstateError): void {
@@ -182,6 +223,11 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
       inline = undefined
     }
     this.#builder.append(operation.kind, slot, key, keyStart, keyEnd, inline, valueStart, valueEnd, options)
+    const { session } = operation
+    if (session !== undefined) {
+      if (this.#tickets[session.partition] !== session.ticket) this.#declareSession(session)
+      this.#builder.number(operation.number, operation.number - session.lowest)
+    }
     operation.tableVersion = this.tableVersion
     this.#inFlightBytes += keyEnd - keyStart + valueBytes
     this.#queued.push(operation)
@@ -206,10 +252,18 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     return slot
   }
 
+  /** In the batch of the write that was just appended: a ticket is replaced only when no write of its session is with a pipe. */
+  #declareSession({ partition, ticket }: PartitionSession): void {
+    this.#tickets[partition] = ticket
+    if (ticket !== undefined) this.#sessions.push({ partition, ticket })
+  }
+
   /** Whether an operation with a value of so many bytes has to wait. */
   #isFull(valueBytes: number): boolean {
     const { inFlightMax, inFlightMaxBytes } = this.#limits
     if (this.#inFlight.size + this.#queued.length >= inFlightMax || this.#inFlightBytes >= inFlightMaxBytes) return true
+    // What cannot leave now stays one batch.
+    if (this.#state !== 'open' && (this.#builder.bytes >= batchTargetBytes || this.#builder.count >= batchOperationsMax)) return true
     if (valueBytes <= chunkMaxBytes) return false
     const open = this.#uploads.size + this.#pendingChunks.length
     return open >= uploadsMax || (open > 0 && this.#uploadBytes + valueBytes > uploadsMaxBytes)
@@ -269,7 +323,12 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
       batch.maps = this.#declarations
       this.#declarations = []
     }
+    if (this.#sessions.length > 0) {
+      batch.sessions = this.#sessions
+      this.#sessions = []
+    }
     locate(operations, batch)
+    if (this.#inFlight.size === 0) this.#heardAtMs = performance.now()
     for (let i = 0; i < operations.length; i += 1) {
       const operation = operations[i] as Operation
       const id = (firstId + i) >>> 0
@@ -306,8 +365,19 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
       operation.sent = false
       this.#owner.onNotOwner(operation, reader.batch.tableVersion)
     } else {
-      operation.fail(errorOf(detail))
+      this.#onRefusal(operation, status, detail)
     }
+  }
+
+  #onRefusal(operation: Operation, status: ResultStatus, detail: ResultDetail | undefined): void {
+    operation.sent = false
+    if (status === ResultStatus.NOT_NOW) return this.#owner.onNotNow(operation)
+    if (status === ResultStatus.SESSION_UNKNOWN) return this.#owner.onSessionUnknown(operation)
+    const error = errorOf(detail)
+    const isUnknown = error.code === 'OUTCOME_UNKNOWN' && (operation.number > 0 || !isWrite(operation.kind))
+    if (!isUnknown && error.code !== 'UNAVAILABLE') return operation.fail(error)
+    if (isUnknown) operation.mayHaveHappened = true
+    this.#owner.onTryAgain(operation)
   }
 
   #uploadAnswered(id: number): void {
@@ -348,6 +418,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     // What is still in the builder gets bytes of its own, so that it can be sent elsewhere.
     locate(this.#queued, this.#builder.take(0, 0n))
     const operations = [...this.#inFlight.takeIf(() => true), ...this.#queued, ...this.#waiting].filter(operation => !operation.settled)
+    if (this.#isOver) for (const operation of operations) operation.sent = false
     this.#queued = []
     this.#waiting = []
     this.#assembler.clear()

@@ -17,6 +17,9 @@ export interface TopologyListener {
 
 const backoffFirstMs = 50
 const backoffMaxMs = 2000
+const refreshAfterMs = 200
+const refreshAgainAfterMs = 800
+const describeTimeoutMs = 500
 
 export class Topology {
   readonly #given: readonly string[]
@@ -27,6 +30,11 @@ export class Topology {
   #endpoint: string
   #watching: Promise<void> = Promise.resolve()
   #lastError: NearstateError | undefined
+  /** Ends the stream that is followed now. */
+  #moving = new AbortController()
+  /** The endpoint to follow next, in place of the one whose turn it is. */
+  #next: string | undefined
+  #refreshing: Promise<void> | undefined
 
   constructor(endpoints: readonly string[], listener: TopologyListener) {
     this.#given = endpoints
@@ -66,19 +74,56 @@ export class Topology {
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.#watching
+    await this.#refreshing
     for (const client of this.#clients.values()) client.close()
     this.#clients.clear()
+  }
+
+  /**
+   * Somebody knows of a newer description, or a node is silent: the endpoint that is followed may be cut off with it. Asks the others, and
+   * follows the first one that knows better. One round at a time; a fruitless one is not repeated soon.
+   */
+  refresh(): void {
+    if (this.#refreshing !== undefined || this.#stopping.signal.aborted) return
+    this.#refreshing = this.#askOthers().finally(() => {
+      this.#refreshing = undefined
+    })
+  }
+
+  async #askOthers(): Promise<void> {
+    const { signal } = this.#stopping
+    // What the followed endpoint knows is mostly on its way already.
+    await pause(refreshAfterMs, signal)
+    for (const endpoint of this.#endpoints()) {
+      if (signal.aborted) return
+      if (endpoint === this.#endpoint) continue
+      const known = this.#current?.version ?? 0n
+      try {
+        const description = await this.#clientOf(endpoint).describe({}, { timeoutMs: describeTimeoutMs, signal })
+        if (description.version <= known) continue
+        this.#next = endpoint
+        this.#take(description, false)
+        this.#moving.abort()
+        return
+      } catch {
+        // The next one may answer.
+      }
+    }
+    await pause(refreshAgainAfterMs, signal)
   }
 
   async #follow(first: PromiseWithResolvers<undefined>): Promise<void> {
     let backoffMs = backoffFirstMs
     for (let attempt = 0; !this.#stopping.signal.aborted; attempt += 1) {
       const endpoints = this.#endpoints()
-      const endpoint = endpoints[attempt % endpoints.length] as string
+      const endpoint = this.#next ?? (endpoints[attempt % endpoints.length] as string)
+      this.#next = undefined
+      this.#moving = new AbortController()
+      const signal = AbortSignal.any([this.#stopping.signal, this.#moving.signal])
       let connected = false
       let fresh = true
       try {
-        for await (const description of this.#clientOf(endpoint).watch({}, { signal: this.#stopping.signal })) {
+        for await (const description of this.#clientOf(endpoint).watch({}, { signal })) {
           if (!connected) {
             connected = true
             backoffMs = backoffFirstMs
@@ -94,12 +139,11 @@ export class Topology {
         this.#lastError = thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', messageOf(thrown), { cause: thrown })
       }
       if (this.#stopping.signal.aborted) return
+      if (this.#moving.signal.aborted) this.#lastError = new NearstateError('UNAVAILABLE', `the node at ${endpoint} is behind others`)
       if (connected) this.#listener.onDisconnected(endpoint, this.#lastError)
       // Another endpoint may be there at once; after a round of all of them the wait grows.
       if (attempt % endpoints.length === endpoints.length - 1) {
-        await sleep(backoffMs * (0.5 + Math.random()), undefined, { signal: this.#stopping.signal }).catch(() => {
-          // stopped
-        })
+        await pause(backoffMs * (0.5 + Math.random()), this.#stopping.signal)
         backoffMs = Math.min(backoffMaxMs, backoffMs * 2)
       }
     }
@@ -130,4 +174,10 @@ export class Topology {
     }
     return client
   }
+}
+
+async function pause(forMs: number, signal: AbortSignal): Promise<void> {
+  await sleep(forMs, undefined, { signal }).catch(() => {
+    // stopped
+  })
 }

@@ -1,7 +1,7 @@
 import type { ShardConnection } from '../../../src/transport/grpc/pipe-client.ts'
 import type { PipeStreamListener } from '../../../src/transport/pipe-stream.ts'
 import type { ClusterDescription } from '../../../src/wire/generated/nearstate/v1/admin.ts'
-import type { OperationBatch, ResultBatch } from '../../../src/wire/generated/nearstate/v1/data.ts'
+import { type OperationBatch, OperationKind, type ResultBatch } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { OperationReader } from '../../../src/wire/operations.ts'
 import { ResultWriter } from '../../../src/wire/results.ts'
 
@@ -15,6 +15,10 @@ export class FakeShard {
   accepts = true
   /** A pipe is answered at once. */
   open = true
+  /** Sessions are opened at once, unseen by `take`. */
+  opensSessions = true
+  /** How many were opened; also the position in their tickets. */
+  sessionsOpened = 0
 
   constructor(address: string) {
     this.address = address
@@ -28,7 +32,8 @@ export class FakeShard {
         if (this.open) queueMicrotask(() => listener.onOpen())
         return {
           write: batch => {
-            this.batches.push(batch)
+            const rest = this.opensSessions ? this.#openSessions(batch) : true
+            if (rest) this.batches.push(batch)
             return this.accepts
           },
           close: () => undefined,
@@ -43,6 +48,27 @@ export class FakeShard {
     const readers = this.batches.filter(batch => batch.keyLengths.length > 0).map(batch => new OperationReader(batch))
     this.batches = []
     return readers
+  }
+
+  ticket(): Buffer {
+    this.sessionsOpened += 1
+    const ticket = Buffer.alloc(16)
+    ticket.writeBigUInt64BE(1n, 0)
+    ticket.writeBigUInt64BE(BigInt(this.sessionsOpened), 8)
+    return ticket
+  }
+
+  /** Whether the batch holds anything else. */
+  #openSessions(batch: OperationBatch): boolean {
+    if (batch.keyLengths.length === 0) return true
+    const reader = new OperationReader(batch)
+    let opened = 0
+    for (let i = 0; i < reader.count; i += 1) {
+      if (reader.kindAt(i) !== OperationKind.OPEN_SESSION) continue
+      opened += 1
+      queueMicrotask(() => this.answer(results => results.value(reader.idAt(i), this.ticket(), 0, 16)))
+    }
+    return opened < reader.count
   }
 
   answer(write: (results: ResultWriter) => void, tableVersion = 1n): void {
