@@ -1,9 +1,10 @@
 /** What the demo shows to people: a line that moves while it runs, and the summary. */
 import { styleText } from 'node:util'
 import { formatDuration } from '../base/duration.ts'
+import type { FaultFields } from './demo-fault.ts'
 import type { RetailFigures } from './demo-figures.ts'
 
-export interface DemoResult extends RetailFigures {
+interface JobResult extends RetailFigures {
   readonly nodes: number
   /** Of each node. */
   readonly shards: number
@@ -13,6 +14,8 @@ export interface DemoResult extends RetailFigures {
   readonly readP99Ms: number
   readonly console: null
 }
+
+export type DemoResult = JobResult & FaultFields
 
 const grouped = (value: number): string => value.toLocaleString('en-US')
 const money = (mills: number): string => (mills / 1000).toLocaleString('en-US', { style: 'currency', currency: 'GBP' })
@@ -90,9 +93,25 @@ export function summaryText(result: DemoResult, ranMs: number): string {
       `${grouped(result.reads)} over gRPC, half within ${result.readP50Ms.toFixed(2)} ms, 99 of 100 within ${result.readP99Ms.toFixed(2)} ms`,
     ),
     '',
+    ...faultLines(result, title, row),
     styleText('dim', `  profiles      sha256 ${result.profilesSha256}`),
     styleText('dim', `  country-days  sha256 ${result.countryDaysSha256}`),
     '',
   )
   return lines.join('\n')
+}
+
+function faultLines(result: DemoResult, title: (text: string) => string, row: (label: string, text: string) => string): readonly string[] {
+  if (result.killed === null) return []
+  const { killed, failoverGapMs, acknowledgedWritesLost, staleReads, redundancyBackMs, writesAndReads } = result
+  return [
+    title(`What a kill of ${killed} cost`),
+    row(
+      'writes lost',
+      `${grouped(acknowledgedWritesLost)} of those acknowledged; ${grouped(staleReads)} stale reads; ${grouped(writesAndReads)} calls meanwhile`,
+    ),
+    row('fail-over', `${grouped(failoverGapMs)} ms: the longest that any partition gave no answer`),
+    row('all copies back', `after ${formatDuration(redundancyBackMs)}`),
+    '',
+  ]
 }

@@ -11,6 +11,7 @@ import type { Grid } from '../client/grid.ts'
 import type { JobStatus } from '../client/jobs.ts'
 import type { DevCluster } from '../node/dev.ts'
 import { wholeNumber } from './arguments.ts'
+import { killUnderLoad, nothingKilled } from './demo-fault.ts'
 import { retailFigures } from './demo-figures.ts'
 import { Readers } from './demo-readers.ts'
 import { counted, type DemoResult, ProgressLine, progressText, summaryText } from './demo-summary.ts'
@@ -65,7 +66,7 @@ async function runDemo(options: DemoOptions): Promise<void> {
       interrupted.signal.throwIfAborted()
       const grid = await connect({ endpoints: cluster.endpoints })
       try {
-        await present(options, grid, args, interrupted.signal)
+        await present(options, cluster, grid, args, interrupted.signal)
       } finally {
         await grid.close()
       }
@@ -90,8 +91,8 @@ function jobArguments({ data, seed, lines, rate }: DemoOptions): object {
   return { data: resolve(data) }
 }
 
-/** Runs the job with readers beside it, and prints what came of it. */
-async function present(options: DemoOptions, grid: Grid, args: object, signal: AbortSignal): Promise<void> {
+/** Runs the job with readers beside it, then kills a node under load, and prints what came of it. */
+async function present(options: DemoOptions, cluster: DevCluster, grid: Grid, args: object, signal: AbortSignal): Promise<void> {
   const isHuman = options.json !== true
   const progress = new ProgressLine(isHuman && isTerminal())
   const readers = new Readers(grid)
@@ -115,6 +116,8 @@ async function present(options: DemoOptions, grid: Grid, args: object, signal: A
     await readers.stop()
     const figures = await retailFigures(grid)
     const { latencyMs } = readers
+    if (isHuman && options.nodes > 1) printLine('The job is done. Now a node is killed, under reads and writes of four clients ...')
+    const fault = options.nodes > 1 ? await killUnderLoad(cluster, signal) : nothingKilled
     const result: DemoResult = {
       ...figures,
       nodes: options.nodes,
@@ -123,6 +126,7 @@ async function present(options: DemoOptions, grid: Grid, args: object, signal: A
       reads: latencyMs.count,
       readP50Ms: rounded(latencyMs.percentile(0.5)),
       readP99Ms: rounded(latencyMs.percentile(0.99)),
+      ...fault,
       console: null,
     }
     if (isHuman) printLine(summaryText(result, ranMs))
