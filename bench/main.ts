@@ -4,7 +4,7 @@ import { cpus } from 'node:os'
 import { type Benchmark, formatReport } from './report.ts'
 
 /** In `bench/<name>.ts`, each exporting `benchmark`. */
-const names = ['store', 'ops', 'retail'] as const
+const names = ['store', 'ops', 'retail', 'failover', 'replication', 'scaling', 'soak'] as const
 
 async function load(name: string): Promise<Benchmark> {
   const module = (await import(new URL(`${name}.ts`, import.meta.url).href)) as { readonly benchmark?: Benchmark }
@@ -29,7 +29,7 @@ const args = rest.filter(arg => arg !== '--json')
 if (name === undefined || !names.some(known => known === name)) {
   console.error(name === undefined ? 'Which benchmark?' : `There is no benchmark "${name}".`)
   for (const known of names)
-    console.error(`  npm run bench -- ${known.padEnd(8)} ${(await load(known).catch(() => undefined))?.description ?? ''}`)
+    console.error(`  npm run bench -- ${known.padEnd(11)} ${(await load(known).catch(() => undefined))?.description ?? ''}`)
   process.exit(2)
 }
 

@@ -9,10 +9,11 @@ export interface RedisServer {
   stop(): Promise<void>
 }
 
-/** Throws a sentence that says what to install when there is none. */
-export async function startRedis(): Promise<RedisServer> {
+/** Throws a sentence that says what to install when there is none. `primaryPort`: it is that server's replica, and ready when it has its data. */
+export async function startRedis(primaryPort?: number): Promise<RedisServer> {
   const port = await freePort()
-  const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
+  const replicaOf = primaryPort === undefined ? [] : ['--replicaof', `127.0.0.1 ${primaryPort}`, '--repl-diskless-load', 'on-empty-db']
+  const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...replicaOf], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let log = ''
@@ -21,7 +22,7 @@ export async function startRedis(): Promise<RedisServer> {
     child.once('exit', code => reject(new Error(`redis-server ended with code ${code}: ${log.slice(-500)}`)))
     child.stdout.on('data', (text: Buffer) => {
       if (log.length < 64_000) log += text.toString()
-      if (log.includes('Ready to accept connections')) resolve()
+      if (log.includes(primaryPort === undefined ? 'Ready to accept connections' : 'MASTER <-> REPLICA sync: Finished')) resolve()
     })
   })
   // A benchmark that is interrupted leaves no server behind.
