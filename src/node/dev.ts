@@ -50,6 +50,8 @@ export interface DevClusterNode {
 export interface DevCluster {
   /** Addresses for clients. */
   readonly endpoints: readonly string[]
+  /** What another node is to be told with `nearstate start --coordinator`, so that it joins. */
+  readonly coordinator: string
   /** The processes as they are now. */
   readonly nodes: readonly DevClusterNode[]
   /** Ends the node processes, then the coordinator. */
@@ -95,6 +97,7 @@ export async function startDevCluster(options: DevClusterOptions): Promise<DevCl
   isReady = true
   return {
     endpoints: nodes.map(node => node.address),
+    coordinator: `embedded://${host}:${server.port}`,
     get nodes() {
       return nodes.map(({ name, pid, address, http }) => ({ name, pid, address, http }))
     },
