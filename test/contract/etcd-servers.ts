@@ -112,10 +112,8 @@ export class EtcdServers {
 
   /** Forgets the history up to now. */
   async compact(): Promise<void> {
-    const [address] = this.addresses
-    if (address === undefined) return
-    const { header } = await this.#post(address, 'kv/range', { key: 'AA==' })
-    await this.#post(address, 'kv/compaction', { revision: header?.revision, physical: true })
+    const { header } = await this.post('kv/range', { key: 'AA==' })
+    await this.post('kv/compaction', { revision: header?.revision, physical: true })
   }
 
   async untilAnswers(): Promise<void> {
@@ -147,7 +145,16 @@ export class EtcdServers {
     return member
   }
 
-  /** etcd's JSON gateway. */
+  /** Of a member that stands still. */
+  async wipe(i: number): Promise<void> {
+    await rm(this.#member(i).dataDir, { recursive: true, force: true })
+  }
+
+  /** etcd's JSON gateway, at the first member. */
+  post(path: string, body: object): Promise<EtcdJson> {
+    return this.#post(this.addresses[0] ?? '', path, body)
+  }
+
   async #post(address: string, path: string, body: object = {}): Promise<EtcdJson> {
     const answer = await fetch(`http://${address}/v3/${path}`, {
       method: 'POST',

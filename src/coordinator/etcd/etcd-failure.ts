@@ -20,6 +20,8 @@ const status = { invalidArgument: 3, permissionDenied: 7, resourceExhausted: 8, 
 
 const tokenEnded = /invalid auth token|revision of auth store is old/
 const badCredentials = /authentication failed|user name is empty|user name not found|authentication is not enabled/
+/** By etcd, or by its gRPC server before etcd has seen it. */
+const tooLarge = /request is too large|^grpc: received message larger/
 /** The words of the gRPC library for a call that it had no connection for. */
 const unreached = /^(No connection established|Name resolution failed)/
 
@@ -29,6 +31,7 @@ export function judgeFailure(error: unknown): EtcdFailure {
   if (badCredentials.test(reason)) return { kind: 'refused', code: 'UNAUTHENTICATED', reason }
   if (unreached.test(reason)) return { kind: 'unreached', reason: withoutNotes(reason) }
   if (reason.includes('no leader')) return { kind: 'leaderless', reason }
+  if (tooLarge.test(reason)) return { kind: 'refused', code: 'INVALID_ARGUMENT', reason: `${reason}; etcd's limit is --max-request-bytes` }
   switch (code) {
     case status.unauthenticated:
       return { kind: 'refused', code: 'UNAUTHENTICATED', reason }

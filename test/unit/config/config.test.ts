@@ -88,7 +88,7 @@ describe('bad values are refused with what is wanted', () => {
     [{ memoryMax: '1kb' }, ['from 16mb']],
     [{ logLevel: 'loud' }, ['debug, info, warn, error, silent']],
     [{ insecure: 'yes' }, ['true or false']],
-    [{ coordinator: 'etcd://x:1' }, ['embedded or embedded://host:port']],
+    [{ coordinator: 'etcd://x' }, ['embedded, embedded://host:port, or etcd://host:port']],
     [{ name: 'a b' }, ['name "a b"', 'letters']],
   ])('%j', (flags, parts) => expect(() => load({ flags })).toThrow(refused(...parts)))
 })
@@ -121,7 +121,20 @@ describe('relations', () => {
     [{ shardPortBase: 65_530, shards: 8 }, 'up to 65537'],
     [{ shardPortBase: 7390, shards: 11 }, 'port 7400 .from default. lies in the ports 7390 to 7400'],
     [{ memoryMax: '64mb', shards: 4, valueMax: '17mb' }, 'valueMax 17mb.*a shard has 16.0 MB'],
+    [{ etcdUser: 'grid' }, 'etcdUser grid .from --etcd-user.*coordinator embedded .from default. is no etcd'],
+    [{ coordinator: 'etcd://a:1', etcdCa: '/ca.pem' }, 'etcdCa /ca.pem.*with TLS only.*etcds://'],
+    [{ coordinator: 'etcds://a:1', etcdCert: '/c.pem' }, 'etcdCert /c.pem.*etcdKey.*go together'],
+    [{ coordinator: 'etcd://a:1', etcdPasswordFile: '/p' }, 'etcdPasswordFile /p.*give etcdUser'],
   ])('%j are refused with the remedy', (flags, message) => expect(() => load({ flags })).toThrow(refused(message)))
+
+  it('let etcd be used, alone or as several, with TLS, a user, a password beside the options', () => {
+    const env = { NEARSTATE_ETCD_PASSWORD: 'secret' }
+    const tls = { etcdCa: '/ca', etcdCert: '/c', etcdKey: '/k' }
+    expect(load({ flags: { coordinator: 'etcd://10.0.0.1:2379' } }).config.coordinator).toBe('etcd://10.0.0.1:2379')
+    const { config, origins } = load({ env, flags: { coordinator: 'etcds://a:2379,[::1]:2379,c.d:2379', etcdUser: 'grid', ...tls } })
+    expect(config).toMatchObject({ etcdUser: 'grid', ...tls })
+    expect(JSON.stringify({ config, origins })).not.toContain('secret')
+  })
 
   it('let an open network be used on purpose, and ports be free', () => {
     expect(load({ flags: { host: '192.168.0.7', insecure: true } }).config.host).toBe('192.168.0.7')
