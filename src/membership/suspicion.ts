@@ -27,6 +27,8 @@ export class Suspicion {
   /** Since when a known member has no session. */
   readonly #sessionMissingSinceMs = new Map<NodeId, number>()
   #coordinatorOut = false
+  /** Since when the coordinator is within reach again; the end of a session that it tells of before it has been so for long may be its own doing. */
+  #coordinatorBackMs = Number.NEGATIVE_INFINITY
 
   constructor(options: SuspicionOptions) {
     this.#options = options
@@ -53,11 +55,13 @@ export class Suspicion {
   handleSessionEnd(nowMs: number, nodeName: string): void {
     const node = this.#sessions.get(nodeName)
     this.#sessions.delete(nodeName)
-    if (node !== undefined) this.#sessionMissingSinceMs.set(node, this.#coordinatorOut ? nowMs : nowMs - this.#options.sessionTtlMs)
+    const sinceMs = this.#coordinatorOut ? nowMs : Math.max(nowMs - this.#options.sessionTtlMs, this.#coordinatorBackMs)
+    if (node !== undefined) this.#sessionMissingSinceMs.set(node, sinceMs)
   }
 
   /** After an outage of the coordinator every session counts as fresh for one time to live. */
   handleCoordinator(nowMs: number, isOut: boolean): void {
+    if (this.#coordinatorOut && !isOut) this.#coordinatorBackMs = nowMs
     this.#coordinatorOut = isOut
     for (const id of this.#sessionMissingSinceMs.keys()) this.#sessionMissingSinceMs.set(id, nowMs)
   }

@@ -2,31 +2,23 @@
  * This node's part in the cluster: what the control thread does around the cores `ReplicatedMembership` and `Promises`. The twin of
  * test/simulation/cluster/simulated-node.ts, which shows that this order of calls is right.
  *
- * Owns: the watches of cluster state and sessions, proposals, orders and requests between nodes, joining and leaving.
- * Does not: decide (the cores), keep the session (session-keeper.ts), pace single peers (heartbeats.ts), move data (shards).
+ * Owns: what is done with a newer view, joining and leaving. Does not: decide (the cores), keep the session (session-keeper.ts), write
+ * proposals (proposer.ts), pace single peers (heartbeats.ts), move data (shards).
  *
  * 1. A newer view, wherever it comes from, is learned in one go: membership, promises, slots, shards, the rest of the node, heartbeats.
  *    Promises come before the shards: a node stops promising before its shard acts on a promotion.
- * 2. One proposal at a time. After a conflict the newer state is waited for.
- * 3. Neither a lapsed session nor a coordinator out of reach ends the node. A table that declares it dead, or does not know it any more,
+ * 2. Neither a lapsed session nor a coordinator out of reach ends the node. A table that declares it dead, or does not know it any more,
  *    does: `onDeposed` is called once.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
-import { type ClusterState, type ClusterView, coordinatorKeys, type Member } from '../membership/cluster-state.ts'
-import { decodeClusterState } from '../membership/cluster-state-codec.ts'
+import type { ClusterState, ClusterView, Member } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import { recordEnd, recoverPartitions } from '../membership/recovery.ts'
 import { beginLeave, isReachable, recordDeath, stayingMembers } from '../membership/replica-transitions.ts'
-import {
-  type ClusterChange,
-  type ClusterProposal,
-  ReplicatedMembership,
-  type ReplicatedMembershipOptions,
-} from '../membership/replicated-membership.ts'
+import { ReplicatedMembership, type ReplicatedMembershipOptions } from '../membership/replicated-membership.ts'
 import { findMember, joinMember } from '../membership/transitions.ts'
 import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
 import { Promises } from '../replication/promises.ts'
@@ -41,21 +33,20 @@ import type {
   RequestReplicaResponse,
 } from '../wire/generated/nearstate/v1/peer.ts'
 import { ClockGuard } from './clock-guard.ts'
+import { watchCluster } from './cluster-watch.ts'
 import { ClusterWriter } from './cluster-writer.ts'
-import { numberOf, orderMessage, orderOf, requestMessage, requestOf, ViewEncoder, viewOf } from './control-messages.ts'
+import { numberOf, ViewEncoder, viewOf } from './control-messages.ts'
 import { type BeatLink, Heartbeats } from './heartbeats.ts'
 import { type LeaveProgress, leaveProgress } from './leave-progress.ts'
-import type { CallOptions } from './node-control.ts'
+import { pause } from './pause.ts'
 import { PromiseSlots } from './promise-slots.ts'
-import { SessionKeeper, type SessionValue } from './session-keeper.ts'
+import { Proposer } from './proposer.ts'
+import { orderEveryMs, type OrderLink, ReplicaOrders } from './replica-orders.ts'
+import { SessionKeeper } from './session-keeper.ts'
 import type { ViewFeed } from './view-feed.ts'
-import { decodeJson } from './watched-table.ts'
 
 /** To another node's control thread. */
-export interface PeerLink extends BeatLink {
-  requestReplica(request: ReplicaRequestMessage, options: CallOptions): Promise<RequestReplicaResponse>
-  orderHandOver(request: HandOverOrderMessage, options: CallOptions): Promise<OrderHandOverResponse>
-}
+export type PeerLink = BeatLink & OrderLink
 
 export interface ClusterDriverOptions {
   readonly coordinator: Coordinator
@@ -85,14 +76,7 @@ export interface ClusterDriverOptions {
   readonly log: Logger
 }
 
-/** What comes up within this time is proposed in one. */
-const gatherMs = 2
-/** Without a newer state after a conflict: then the watch is slow, and another look may help. */
-const conflictPauseMs = 200
-/** After a proposal whose outcome is unknown. */
 const retryMs = 300
-const orderEveryMs = 500
-const peerTimeoutMs = 500
 /** A leave by failure tells the others so long at the most; they notice by themselves. */
 const tellTimeoutMs = 2000
 const waitingLogMs = 10_000
@@ -108,19 +92,12 @@ export class ClusterDriver {
   readonly #views = new ViewEncoder()
   readonly #clockGuard: ClockGuard
   readonly #stopping = new AbortController()
-  readonly #watches: readonly { stop(): void }[]
-  readonly #caughtUp: Promise<unknown>
+  readonly #watch: ReturnType<typeof watchCluster>
+  readonly #proposer: Proposer
+  readonly #orders: ReplicaOrders
   readonly #timers: readonly NodeJS.Timeout[]
-  #lookTimer: NodeJS.Timeout | undefined
-  #lookAtMs = Number.POSITIVE_INFINITY
-  /** When the last order for a partition was given, and in which epoch. */
-  readonly #ordered = new Map<number, { readonly epoch: number; readonly atMs: number }>()
   #isMember = false
-  #isWriting = false
-  /** Version that a proposal has failed against, and until when another one against it makes no sense. */
-  #refused = { version: 0, untilMs: 0 }
   #leaving: 'no' | 'asked' | 'gone' = 'no'
-  #suspects = ''
 
   constructor(options: ClusterDriverOptions) {
     this.#options = options
@@ -134,6 +111,7 @@ export class ClusterDriver {
       coordinator,
       ...self,
       ttlMs: options.membership.sessionTtlMs,
+      clock,
       random,
       onReach: isOut => this.#membership.handleCoordinator(this.#nowMs, isOut),
       log,
@@ -149,13 +127,38 @@ export class ClusterDriver {
       renewLink: options.renewLink,
       onView: view => this.#learn(view),
       onPromise: node => this.#slots.publish(node, this.#promises.held(node)),
-      onReset: () => this.#lookSoon(),
+      onReset: () => this.#proposer.lookSoon(),
     })
-    const cluster = this.#watchCluster()
-    const sessions = this.#watchSessions()
-    this.#watches = [cluster, sessions]
-    this.#caughtUp = Promise.all([cluster.caughtUp, sessions.caughtUp])
-    this.#timers = [setInterval(() => this.#beat(), heartbeatMs), setInterval(() => this.#order(), orderEveryMs)]
+    this.#proposer = new Proposer({
+      membership: this.#membership,
+      writer: this.#writer,
+      clock,
+      random,
+      isMember: () => this.#isMember,
+      onSuspects: () => this.#heartbeats.beat(),
+      onWritten: view => this.#learn(view),
+      log,
+    })
+    this.#orders = new ReplicaOrders({
+      self: self.id,
+      clock,
+      membership: this.#membership,
+      linkTo: options.linkTo,
+      postOrder: options.postOrder,
+      onRequest: () => this.#proposer.lookSoon(),
+    })
+    this.#watch = watchCluster(coordinator, {
+      onView: view => this.#learn(view),
+      onSession: (name, node) => {
+        this.#membership.handleSession(this.#nowMs, name, node)
+        this.#proposer.lookSoon()
+      },
+      onSessionEnd: name => {
+        this.#membership.handleSessionEnd(this.#nowMs, name)
+        this.#proposer.lookSoon()
+      },
+    })
+    this.#timers = [setInterval(() => this.#beat(), heartbeatMs), setInterval(() => this.#orders.give(), orderEveryMs)]
   }
 
   get leads(): boolean {
@@ -208,7 +211,7 @@ export class ClusterDriver {
         `the process with the id ${request.to} has ended; node "${this.#options.self.name}" is another one now`,
       )
     }
-    this.#lookSoon()
+    this.#proposer.lookSoon()
     const { view } = this.#membership
     return {
       ...answer,
@@ -219,26 +222,18 @@ export class ClusterDriver {
   }
 
   async requestReplica(message: ReplicaRequestMessage): Promise<RequestReplicaResponse> {
-    this.#handleRequest(requestOf(message), message.silentLeader === '' ? undefined : message.silentLeader)
+    this.#orders.handleRequest(message)
     return {}
   }
 
   async orderHandOver(message: HandOverOrderMessage): Promise<OrderHandOverResponse> {
-    this.#options.postOrder(orderOf(message))
+    this.#orders.handleOrder(message)
     return {}
   }
 
   /** From a shard of this node. */
   routeRequest(request: ReplicaRequest): void {
-    const way = this.#membership.routeRequest(this.#nowMs, request)
-    const member = way === undefined ? undefined : this.#memberOf(way.to)
-    if (way === undefined || member === undefined || this.#stopping.signal.aborted) return
-    if (member.id === this.#options.self.id) return this.#handleRequest(request, way.silentLeader)
-    // Repeated by the shard until it learns a newer epoch.
-    this.#options
-      .linkTo(member)
-      .requestReplica(requestMessage(request, way.silentLeader), { timeoutMs: peerTimeoutMs })
-      .catch(() => {})
+    if (!this.#stopping.signal.aborted) this.#orders.route(request)
   }
 
   // From operators.
@@ -280,12 +275,23 @@ export class ClusterDriver {
    * wait where nobody could take them over.
    */
   async leave(): Promise<void> {
-    const { self, log, leaveTimeoutMs, feed } = this.#options
+    const { leaveTimeoutMs } = this.#options
     if (!this.#isMember || this.#stopping.signal.aborted) return
     this.#leaving = 'asked'
-    const deadline = AbortSignal.timeout(leaveTimeoutMs)
+    const deadline = new AbortController()
+    const timer = setTimeout(() => deadline.abort(), leaveTimeoutMs)
+    try {
+      await this.#untilMoved(deadline)
+    } finally {
+      clearTimeout(timer)
+      deadline.abort()
+    }
+  }
+
+  async #untilMoved(deadline: AbortController): Promise<void> {
+    const { self, log, leaveTimeoutMs, feed } = this.#options
     let told = ''
-    while (this.#leftOf() !== 'gone' && !deadline.aborted && !this.#stopping.signal.aborted) {
+    while (this.#leftOf() !== 'gone' && !deadline.signal.aborted && !this.#stopping.signal.aborted) {
       const { primaries, copies, canMove } = this.#leaveProgress()
       if (!canMove) {
         if (copies > 0) log.warn('nobody is there to take the partitions over; leaving without', { copies })
@@ -294,8 +300,8 @@ export class ClusterDriver {
       if (`${primaries} ${copies}` !== told) log.info('leaving', { primariesToHandOver: primaries, copiesToRestore: copies })
       told = `${primaries} ${copies}`
       // A member that is suspected just now has to come back first.
-      if (this.#memberOf(self.id)?.status !== 'leaving') await this.#beginLeave(deadline)
-      if (this.#leftOf() !== 'gone') await Promise.race([feed.next(deadline), sleep(1000)])
+      if (this.#memberOf(self.id)?.status !== 'leaving') await this.#beginLeave(deadline.signal)
+      if (this.#leftOf() !== 'gone') await Promise.race([feed.next(deadline.signal), pause(1000, deadline.signal)])
     }
     if (this.#leftOf() === 'gone') log.info('everything is held by others; leaving')
     else log.warn('the time to leave is over; what this node alone holds is lost', { leaveTimeoutMs })
@@ -353,9 +359,9 @@ export class ClusterDriver {
   #halt(): void {
     this.#stopping.abort()
     this.#isMember = false
-    clearTimeout(this.#lookTimer)
+    this.#proposer.stop()
     for (const timer of this.#timers) clearInterval(timer)
-    for (const watch of this.#watches) watch.stop()
+    this.#watch.stop()
     this.#heartbeats.stop()
   }
 
@@ -365,7 +371,10 @@ export class ClusterDriver {
     const first = setTimeout(tell, 2000)
     const timer = setInterval(tell, waitingLogMs)
     try {
-      await Promise.race([this.#caughtUp, new Promise(resolve => this.#stopping.signal.addEventListener('abort', resolve, { once: true }))])
+      await Promise.race([
+        this.#watch.caughtUp,
+        new Promise(resolve => this.#stopping.signal.addEventListener('abort', resolve, { once: true })),
+      ])
     } finally {
       clearTimeout(first)
       clearInterval(timer)
@@ -388,38 +397,9 @@ export class ClusterDriver {
         if (this.#stopping.signal.aborted) throw stopped(self.name)
         if (!(error instanceof NearstateError && error.code === 'UNAVAILABLE')) throw error
         log.warn('cannot join yet; trying again', { reason: messageOf(error) })
-        await sleep(retryMs * (1 + random.next()))
+        await pause(retryMs * (1 + random.next()), this.#stopping.signal)
       }
     }
-  }
-
-  #watchCluster(): { stop(): void; readonly caughtUp: Promise<void> } {
-    const caughtUp = Promise.withResolvers<void>()
-    const watch = this.#options.coordinator.watch(coordinatorKeys.cluster, {
-      onValue: ({ key, value, version }) => {
-        if (key === coordinatorKeys.cluster) this.#learn({ version, state: decodeClusterState(value) })
-      },
-      onDelete: () => {},
-      onCaughtUp: () => caughtUp.resolve(),
-    })
-    return { stop: () => watch.stop(), caughtUp: caughtUp.promise }
-  }
-
-  #watchSessions(): { stop(): void; readonly caughtUp: Promise<void> } {
-    const caughtUp = Promise.withResolvers<void>()
-    const nameOf = (key: string): string => key.slice(coordinatorKeys.sessionPrefix.length)
-    const watch = this.#options.coordinator.watch(coordinatorKeys.sessionPrefix, {
-      onValue: ({ key, value }) => {
-        this.#membership.handleSession(this.#nowMs, nameOf(key), decodeJson<SessionValue>(value).id)
-        this.#lookSoon()
-      },
-      onDelete: key => {
-        this.#membership.handleSessionEnd(this.#nowMs, nameOf(key))
-        this.#lookSoon()
-      },
-      onCaughtUp: () => caughtUp.resolve(),
-    })
-    return { stop: () => watch.stop(), caughtUp: caughtUp.promise }
   }
 
   /** Invariant 1. */
@@ -441,11 +421,11 @@ export class ClusterDriver {
     })
     feed.offer(view)
     this.#heartbeats.beat()
-    this.#order()
-    this.#lookSoon()
+    this.#orders.give()
+    this.#proposer.lookSoon()
   }
 
-  /** Invariant 3. */
+  /** Invariant 2. */
   #hasEnded(self: Member | undefined): boolean {
     const wasMember = this.#isMember
     this.#isMember = self !== undefined && self.status !== 'dead'
@@ -471,105 +451,6 @@ export class ClusterDriver {
     this.#heartbeats.countMisses()
     this.#heartbeats.beat()
   }
-
-  /** Repeated until the table shows it. */
-  #order(): void {
-    for (const order of this.#membership.orders()) {
-      const member = this.#memberOf(order.from.node)
-      if (member === undefined || !this.#isDue(order)) continue
-      if (member.id === this.#options.self.id) this.#options.postOrder(order)
-      else
-        this.#options
-          .linkTo(member)
-          .orderHandOver(orderMessage(order), { timeoutMs: peerTimeoutMs })
-          .catch(() => {})
-    }
-  }
-
-  #isDue({ partition, epoch }: HandOverOrder): boolean {
-    const last = this.#ordered.get(partition)
-    const nowMs = this.#nowMs
-    if (last !== undefined && last.epoch === epoch && nowMs - last.atMs < orderEveryMs * 0.9) return false
-    this.#ordered.set(partition, { epoch, atMs: nowMs })
-    return true
-  }
-
-  #handleRequest(request: ReplicaRequest, silentLeader: string | undefined): void {
-    this.#membership.handleRequest(this.#nowMs, request, silentLeader)
-    this.#lookSoon()
-  }
-
-  #lookSoon(delayMs = gatherMs): void {
-    const atMs = this.#nowMs + delayMs
-    if (this.#stopping.signal.aborted || this.#lookAtMs <= atMs) return
-    clearTimeout(this.#lookTimer)
-    this.#lookAtMs = atMs
-    this.#lookTimer = setTimeout(() => {
-      this.#lookAtMs = Number.POSITIVE_INFINITY
-      this.#look()
-    }, delayMs)
-  }
-
-  /** Tells whom this node suspects now, and proposes what it has to. */
-  #look(): void {
-    const nowMs = this.#nowMs
-    const suspects = this.#membership.suspects(nowMs).join()
-    if (suspects !== this.#suspects) {
-      this.#suspects = suspects
-      this.#heartbeats.beat()
-    }
-    const deadlineMs = this.#membership.nextDeadlineMs(nowMs)
-    if (deadlineMs !== undefined) this.#lookSoon(Math.max(1, deadlineMs - nowMs))
-    if (!this.#isMember || this.#isWriting) return
-    const proposal = this.#membership.propose(nowMs)
-    if (proposal === undefined) return
-    const { version, untilMs } = this.#refused
-    if (proposal.expectedVersion === version && nowMs < untilMs) this.#lookSoon(Math.max(1, untilMs - nowMs))
-    else void this.#propose(proposal)
-  }
-
-  /** Invariant 2. */
-  async #propose(proposal: ClusterProposal): Promise<void> {
-    const { random, log } = this.#options
-    this.#isWriting = true
-    const refuse = (pauseMs: number): void => {
-      this.#refused = { version: proposal.expectedVersion, untilMs: this.#nowMs + pauseMs }
-    }
-    try {
-      const written = await this.#writer.write(proposal.expectedVersion, proposal.state)
-      if (written === undefined) refuse(conflictPauseMs)
-      else {
-        for (const change of proposal.changes) this.#tell(change)
-        this.#learn(written)
-      }
-    } catch (error) {
-      refuse(retryMs * (1 + random.next()))
-      if (!this.#stopping.signal.aborted) log.warn('the cluster state could not be changed; trying again', { reason: messageOf(error) })
-    } finally {
-      this.#isWriting = false
-      this.#lookSoon()
-    }
-  }
-
-  #tell(change: ClusterChange): void {
-    const { log } = this.#options
-    switch (change.kind) {
-      case 'leader':
-        return log.info('leading the cluster', { leader: change.name })
-      case 'suspect':
-        return log.warn('a member is out of reach; its partitions pass on to their backups', { member: change.name })
-      case 'returned':
-        return log.info('a member is back', { member: change.name })
-      case 'dead':
-        return log.warn('a member is dead: another process has its name', { member: change.name, lostPartitions: change.lostPartitions })
-      case 'formed':
-        return log.info('the cluster has formed', { nodes: change.nodes, partitions: change.partitions })
-      case 'request':
-        return log.debug('replicas changed', { kind: change.request.kind, partition: change.request.partition })
-      case 'moves':
-        return log.debug('replicas move')
-    }
-  }
 }
 
 const stopped = (name: string): NearstateError => new NearstateError('CANCELLED', `node "${name}" was stopped`)
@@ -577,11 +458,11 @@ const stopped = (name: string): NearstateError => new NearstateError('CANCELLED'
 /** Rejects with UNAVAILABLE after `ms`; the work goes on unseen. */
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   work.catch(() => {}) // seen below, or given up
-  const timeout = new AbortController()
-  const late = sleep(ms, 'late', { signal: timeout.signal }).catch(() => 'done')
+  const done = new AbortController()
   try {
-    if ((await Promise.race([work, late])) === 'late') throw new NearstateError('UNAVAILABLE', `no answer within ${ms} ms`)
+    const outcome = await Promise.race([work, pause(ms, done.signal).then(() => 'late')])
+    if (outcome === 'late') throw new NearstateError('UNAVAILABLE', `no answer within ${ms} ms`)
   } finally {
-    timeout.abort()
+    done.abort()
   }
 }

@@ -1,5 +1,4 @@
 /** Reads and compares-and-sets the cluster state in the coordinator. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { isAborted } from '../base/abort.ts'
 import { NearstateError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
@@ -7,6 +6,7 @@ import { type ClusterState, type ClusterView, coordinatorKeys } from '../members
 import { decodeClusterState, encodeClusterState } from '../membership/cluster-state-codec.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import { emptyCluster } from '../membership/transitions.ts'
+import { pause } from './pause.ts'
 
 export interface ClusterWriterOptions {
   readonly coordinator: Coordinator
@@ -45,7 +45,7 @@ export class ClusterWriter {
       if (next === state && stored !== undefined) return { version: stored.version, state }
       const written = await this.write(stored?.version ?? 0, next)
       if (written !== undefined) return written
-      await sleep(random.next() * conflictPauseMaxMs)
+      await pause(random.next() * conflictPauseMaxMs)
     }
     throw new NearstateError('UNAVAILABLE', `Cannot ${action}: every attempt met another change of the cluster state`)
   }

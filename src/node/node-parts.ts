@@ -92,6 +92,7 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
   stops.push(() => jobs.close())
   const made = createDriver(options, { feed, shards, links, promiseCell })
   driver = made
+  stops.push(() => made.stop('quiet')) // when a later part cannot start; nothing is left to do after an orderly stop
   const history = new ClusterHistory()
   feed.onChange(({ state }) => {
     history.handleState(state)

@@ -9,14 +9,15 @@
  * 2. The coordinator counts as out of reach from the moment that the session could not be renewed for its time to live, or not opened,
  *    until it can. A session may outlive the outage: the coordinator says whether it has lapsed.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { isAborted } from '../base/abort.ts'
+import type { Clock } from '../base/clock.ts'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator, Session } from '../membership/coordinator-port.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { pause } from './pause.ts'
 import { decodeJson, encodeJson } from './watched-table.ts'
 
 export interface SessionKeeperOptions {
@@ -24,6 +25,7 @@ export interface SessionKeeperOptions {
   readonly name: string
   readonly id: NodeId
   readonly ttlMs: number
+  readonly clock: Clock
   readonly random: Random
   readonly onReach: (isOut: boolean) => void
   readonly log: Logger
@@ -76,31 +78,29 @@ export class SessionKeeper {
   }
 
   async #openOne(patienceMs: number): Promise<Session> {
-    const { coordinator, name, id, ttlMs, random } = this.#options
+    const { coordinator, name, id, ttlMs, clock, random } = this.#options
     const value = encodeJson({ id } satisfies SessionValue)
     let heldSinceMs: number | undefined
     let backOffMs = backOffMinMs
     for (;;) {
       if (isAborted(this.#stopping.signal)) throw new NearstateError('CANCELLED', `node "${name}" was stopped before it had joined`)
       try {
-        const session = await coordinator.openSession(coordinatorKeys.session(name), value, ttlMs, outBecause =>
-          this.#reach(outBecause !== undefined, outBecause),
-        )
+        const session = await coordinator.openSession(coordinatorKeys.session(name), value, ttlMs, outBecause => this.#reach(outBecause))
         if (isAborted(this.#stopping.signal)) await session.close()
         this.#reach(undefined)
         return session
       } catch (error) {
         if (isHeld(error)) {
           this.#reach(undefined)
-          heldSinceMs ??= performance.now()
-          if (performance.now() - heldSinceMs > patienceMs) throw this.#nameTaken(error)
-          if (performance.now() - heldSinceMs < heldRetryMs) await this.#tellWhoHolds()
-          await this.#pause(heldRetryMs)
+          heldSinceMs ??= clock.nowMs()
+          if (clock.nowMs() - heldSinceMs > patienceMs) throw this.#nameTaken(error)
+          if (clock.nowMs() - heldSinceMs < heldRetryMs) await this.#tellWhoHolds()
+          await pause(heldRetryMs, this.#stopping.signal)
           continue
         }
         if (!isOutOfReach(error)) throw error
         this.#reach(messageOf(error))
-        await this.#pause(backOffMs * (0.5 + random.next()))
+        await pause(backOffMs * (0.5 + random.next()), this.#stopping.signal)
         backOffMs = Math.min(backOffMs * 2, backOffMaxMs)
       }
     }
@@ -132,12 +132,6 @@ export class SessionKeeper {
       })
     } else log.info('the coordinator can be reached again', { coordinator: coordinator.description })
     onReach(isOut)
-  }
-
-  async #pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => {
-      // stopped; the caller looks
-    })
   }
 }
 

@@ -1,0 +1,40 @@
+/** The watches of the cluster state and of the nodes' sessions. */
+import type { NodeId } from '../base/ids.ts'
+import { type ClusterView, coordinatorKeys } from '../membership/cluster-state.ts'
+import { decodeClusterState } from '../membership/cluster-state-codec.ts'
+import type { Coordinator } from '../membership/coordinator-port.ts'
+import type { SessionValue } from './session-keeper.ts'
+import { decodeJson } from './watched-table.ts'
+
+export interface ClusterListener {
+  onView(view: ClusterView): void
+  onSession(nodeName: string, node: NodeId): void
+  onSessionEnd(nodeName: string): void
+}
+
+/** `caughtUp` resolves when everything that was there at the start has been reported. */
+export function watchCluster(coordinator: Coordinator, listener: ClusterListener): { readonly caughtUp: Promise<unknown>; stop(): void } {
+  const stateKnown = Promise.withResolvers<void>()
+  const sessionsKnown = Promise.withResolvers<void>()
+  const nameOf = (key: string): string => key.slice(coordinatorKeys.sessionPrefix.length)
+  const watches = [
+    coordinator.watch(coordinatorKeys.cluster, {
+      onValue: ({ key, value, version }) => {
+        if (key === coordinatorKeys.cluster) listener.onView({ version, state: decodeClusterState(value) })
+      },
+      onDelete: () => {},
+      onCaughtUp: () => stateKnown.resolve(),
+    }),
+    coordinator.watch(coordinatorKeys.sessionPrefix, {
+      onValue: ({ key, value }) => listener.onSession(nameOf(key), decodeJson<SessionValue>(value).id),
+      onDelete: key => listener.onSessionEnd(nameOf(key)),
+      onCaughtUp: () => sessionsKnown.resolve(),
+    }),
+  ]
+  return {
+    caughtUp: Promise.all([stateKnown.promise, sessionsKnown.promise]),
+    stop: () => {
+      for (const watch of watches) watch.stop()
+    },
+  }
+}
