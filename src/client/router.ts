@@ -351,12 +351,9 @@ export class Router implements PipeOwner {
   readonly #sweep = (): void => {
     const nowMs = performance.now()
     this.#sweeps += 1
-    let unanswered = 0
-    for (const link of this.#links.values()) {
-      const { pipe } = link
+    for (const { pipe } of this.#links.values()) {
       if (pipe === undefined) continue
       if (this.#sweeps % expireEvery === 0) pipe.expire(nowMs)
-      unanswered += pipe.unansweredCount
       if (pipe.isSilent(nowMs, silentAfterMs)) this.#options.onStale()
     }
     if (!this.#sessions.isIdle) this.#sessions.sweep(nowMs)
@@ -372,7 +369,9 @@ export class Router implements PipeOwner {
         else this.#parked.push(entry)
       }
     }
-    if (unanswered + this.#parked.length === 0 && this.#sessions.isIdle) {
+    let unanswered = this.#parked.length
+    for (const { pipe } of this.#links.values()) unanswered += pipe?.unansweredCount ?? 0
+    if (unanswered === 0 && this.#sessions.isIdle) {
       clearInterval(this.#timer)
       this.#timer = undefined
     }

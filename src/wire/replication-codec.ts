@@ -7,7 +7,7 @@
  *   message   kind byte, partition n, epoch n, from i, to i, and then by kind:
  *   1 append       flags (1 has record, 2 serving), [record], previous (epoch n, position s), committed s, floor s, sent at f (ms),
  *                  count of entries n; [bytes of all entries n, entries]
- *             entry: count of effects n, epoch n minus that of the entry before (`previous`: the first), zigzag, effects
+ *             entry: count of effects n, 0 or, if it is not that of the entry before (of `previous`, the first), epoch + 1 n, effects
  *   2 appended     position s, applied s, sent at f
  *   3 hello        flags (1 holds, 2 follows), given up n, [holds: epoch n, position s]
  *   4 served
@@ -115,8 +115,7 @@ function writeAppend(message: AppendMessage): void {
     position += entry.effects.length
     assert(position === entry.position, 'entries follow each other')
     effectBytes.integer(entry.effects.length)
-    const later = entry.epoch - epoch
-    effectBytes.integer(later >= 0 ? later * 2 : later * -2 - 1)
+    effectBytes.integer(entry.epoch === epoch ? 0 : entry.epoch + 1)
     epoch = entry.epoch
     for (const effect of entry.effects) effects.write(effect)
   }
@@ -297,10 +296,9 @@ class MessageReader {
     let { epoch, position } = previous as { epoch: number; position: number }
     for (let i = 0; i < count; i += 1) {
       const effectCount = reader.integer()
-      const later = reader.integer()
-      epoch += later % 2 === 0 ? later / 2 : (later + 1) / -2
-      if (effectCount === 0 || epoch < 0)
-        throw invalidArgument(`Cannot read replication: an entry has ${effectCount} effects and epoch ${epoch}`)
+      const other = reader.integer()
+      if (other > 0) epoch = other - 1
+      if (effectCount === 0) throw invalidArgument('Cannot read replication: an entry has no effects')
       const effects: Effect[] = []
       for (let j = 0; j < effectCount; j += 1) effects.push(decoder.read())
       position += effectCount

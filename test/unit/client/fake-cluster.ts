@@ -77,18 +77,29 @@ export class FakeShard {
     for (const batch of results.take(tableVersion)) this.listener?.onResults(batch)
   }
 
+  /** The shard's last answers. */
+  answerLast(write: (results: ResultWriter) => void, tableVersion = 1n): void {
+    const results = new ResultWriter()
+    write(results)
+    for (const batch of results.takeLast(tableVersion)) this.listener?.onResults(batch)
+  }
+
   send(batch: ResultBatch): void {
     this.listener?.onResults(batch)
   }
 }
 
 /** Two members with one shard each; even partitions live on the first. */
-export function describeFake(version: bigint, partitions: readonly number[] = [0, 1, 0, 1]): ClusterDescription {
-  const member = (name: string, address: string) => ({
+export function describeFake(
+  version: bigint,
+  partitions: readonly number[] = [0, 1, 0, 1],
+  [statusOfA, statusOfB]: readonly [string, string] = ['alive', 'alive'],
+): ClusterDescription {
+  const member = (name: string, address: string, status: string) => ({
     name,
     id: `${name}-id`,
     pid: 1,
-    status: 'alive',
+    status,
     zone: '',
     version: '0',
     address: '',
@@ -99,7 +110,7 @@ export function describeFake(version: bigint, partitions: readonly number[] = [0
   return {
     cluster: 'test',
     version,
-    members: [member('a', 'a:1'), member('b', 'b:1')],
+    members: [member('a', 'a:1', statusOfA), member('b', 'b:1', statusOfB)],
     leader: 'a',
     partitions: partitions.map(primary => ({ epoch: version, primary, shard: 0, backups: [primary === 0 ? 1 : 0, 0], inSync: 1 })),
     partitionCount: 4,

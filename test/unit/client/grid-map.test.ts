@@ -24,6 +24,7 @@ const makeRouter = (routing: 'direct' | 'gateway' = 'direct', limits = {}): Rout
     connectShard: address => (address === 'a:1' ? a : b).connection(),
     onPipeUp: () => undefined,
     onPipeDown: () => undefined,
+    onStale: () => undefined,
   })
   made.update(describeFake(1n))
   return made
@@ -54,6 +55,18 @@ const keysOf = async (shard: FakeShard, wanted: number): Promise<string[]> => {
   return found
 }
 
+/** Keys of the shard's partitions whose sessions are open: writes leave at once. */
+const openedKeysOf = async (shard: FakeShard, wanted: number): Promise<string[]> => {
+  const keys = await keysOf(shard, wanted)
+  const writes = keys.map(key => map.delete(key))
+  await turn()
+  for (const reader of shard.take()) {
+    for (let i = 0; i < reader.count; i += 1) shard.answer(results => results.absent(reader.idAt(i)))
+  }
+  await Promise.all(writes)
+  return keys
+}
+
 const only = (readers: OperationReader[]): OperationReader => {
   expect(readers).toHaveLength(1)
   return readers[0] as OperationReader
@@ -61,7 +74,7 @@ const only = (readers: OperationReader[]): OperationReader => {
 
 describe('a map', () => {
   it('sends all calls of one turn to a shard as one message', async () => {
-    const [k1, k2] = (await keysOf(a, 2)) as [string, string]
+    const [k1, k2] = (await openedKeysOf(a, 2)) as [string, string]
     const got = Promise.all([map.get(k1), map.set(k2, { points: 1 }), map.delete(k1)])
     await turn()
     const batch = only(a.take())
@@ -87,14 +100,14 @@ describe('a map', () => {
     expect(a.batches.flatMap(batch => batch.maps)).toEqual([{ slot: 0, name: 'profiles', keySpace: 'customer', keyCodec: 'string' }])
   })
 
-  it('repeats reads whose stream broke, and calls a sent write OUTCOME_UNKNOWN', async () => {
+  it('repeats reads whose stream broke, and calls what was sent without a number OUTCOME_UNKNOWN', async () => {
     const [k1] = (await keysOf(a, 1)) as [string]
     const read = map.get(k1)
-    const write = map.set(k1, 1)
+    const calls = map.invokeAll({}, 'f')
     await turn()
     a.take()
     a.listener?.onDown(new NearstateError('UNAVAILABLE', 'gone'))
-    await expect(write).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' })
+    await expect(calls).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' })
     vi.advanceTimersByTime(100)
     await turn()
     const again = a.take().at(-1) as OperationReader
@@ -141,6 +154,19 @@ describe('a map', () => {
     expect((await failures).map(f => (f as PromiseRejectedResult).reason.code)).toEqual(['DEADLINE_EXCEEDED', 'OUTCOME_UNKNOWN'])
   })
 
+  it('keeps its deadline when it was put off and sent again', async () => {
+    const [k1] = (await keysOf(a, 1)) as [string]
+    const read = map.get(k1, { timeout: '300ms' })
+    read.catch(() => undefined)
+    await turn()
+    a.answer(results => results.notOwner(only(a.take()).idAt(0)))
+    vi.advanceTimersByTime(100)
+    await turn()
+    expect(a.take()).toHaveLength(1)
+    vi.advanceTimersByTime(300)
+    await expect(read).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+  })
+
   it('says DEADLINE_EXCEEDED of a write that was never sent', async () => {
     a.open = false
     b.open = false
@@ -168,21 +194,21 @@ describe('a map', () => {
     router.close()
     router = makeRouter('direct', { inFlightMax: 1, waitingMax: 1 })
     map = new GridMap(router, 'profiles', Customer, undefined, 1000)
-    const calls = [map.set('x', 1), map.set('x', 2), map.set('x', 3)]
+    const calls = [map.get('x'), map.get('x'), map.get('x')]
     await expect(calls[2]).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining('which is the limit') })
     await turn()
     const shard = a.opened > 0 ? a : b
     const first = only(shard.take())
     expect(first.count).toBe(1)
-    shard.answer(results => results.ok(first.idAt(0)))
+    shard.answer(results => results.absent(first.idAt(0)))
     await turn()
     const second = only(shard.take())
-    shard.answer(results => results.ok(second.idAt(0)))
+    shard.answer(results => results.absent(second.idAt(0)))
     expect(await Promise.all([calls[0], calls[1]])).toEqual([undefined, undefined])
   })
 
   it('stops writing when the shard reads slowly, and goes on when it has drained', async () => {
-    const [k1] = (await keysOf(a, 1)) as [string]
+    const [k1] = (await openedKeysOf(a, 1)) as [string]
     a.accepts = false
     void map.set(k1, 1).catch(() => undefined)
     await turn()

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { decodeOperationBatch, encodeOperationBatch } from '../../../src/wire/batch-codec.ts'
 import { type OperationBatch, OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { emptyBatch, emptyOptions, OperationBuilder, OperationReader } from '../../../src/wire/operations.ts'
 
@@ -63,6 +64,42 @@ describe('what a builder wrote a reader reads', () => {
   })
 })
 
+describe('numbers of writes', () => {
+  const ticket = Buffer.alloc(16, 7)
+
+  test('are 0 for what has none, and absent when nothing has one', () => {
+    const builder = new OperationBuilder()
+    append(builder, OperationKind.GET, 0, false)
+    append(builder, OperationKind.SET, 0, true)
+    builder.number(300, 2)
+    append(builder, OperationKind.GET, 0, false)
+    append(builder, OperationKind.DELETE, 0, false)
+    builder.number(1, 0)
+    append(builder, OperationKind.GET, 0, false)
+    const batch = builder.take(0, 0n)
+    batch.sessions = [{ partition: 3, ticket }]
+    const reader = new OperationReader(decodeOperationBatch(Buffer.from(encodeOperationBatch(batch))))
+    expect([0, 1, 2, 3, 4].map(i => reader.numberAt(i))).toEqual([0, 300, 0, 1, 0])
+    expect([0, 1, 2, 3, 4].map(i => reader.distanceAt(i))).toEqual([0, 2, 0, 0, 0])
+    expect(reader.sessions).toEqual([{ partition: 3, ticket }])
+    append(builder, OperationKind.GET, 0, false)
+    const plain = builder.take(0, 0n)
+    expect([plain.requestNumbers, plain.unansweredDistances, new OperationReader(plain).numberAt(0)]).toEqual([[], [], 0])
+  })
+
+  test.each<[string, Partial<OperationBatch>, RegExp]>([
+    ['for some operations only', { requestNumbers: [1], unansweredDistances: [0] }, /1 request numbers and 1 .* for 2/],
+    ['without distances', { requestNumbers: [1, 2] }, /2 request numbers and 0/],
+    ['whose lowest unanswered one would be 0', { requestNumbers: [1, 2], unansweredDistances: [0, 2] }, /number 2.*lies 2 below/],
+    ['of a ticket that is none', { sessions: [{ partition: 0, ticket: Buffer.alloc(15) }] }, /15 bytes, 16/],
+  ])('%s are refused', (_, change, message) => {
+    const builder = new OperationBuilder()
+    append(builder, OperationKind.DELETE, 0, false)
+    append(builder, OperationKind.DELETE, 0, false)
+    expect(() => new OperationReader({ ...builder.take(0, 0n), ...change })).toThrow(message)
+  })
+})
+
 describe('a broken batch is refused with what is wrong', () => {
   const batch = (change: Partial<OperationBatch>): OperationBatch => ({
     ...emptyBatch(),
@@ -80,7 +117,7 @@ describe('a broken batch is refused with what is wrong', () => {
     ['keys too long', { keys: Buffer.from('abcd') }, /sum up to 3, but 4/],
     ['lengths that overflow', { keyLengths: [0xffffffff, 0xffffffff] }, /keys pass 3/],
     ['values without lengths', { values: Buffer.from('x') }, /sum up to 0, but 1/],
-    ['an unknown kind', { kinds: [1, 13] }, /kind 13.*newer/],
+    ['an unknown kind', { kinds: [1, 14] }, /kind 14.*newer/],
     ['kind zero', { kinds: [0] }, /kind 0/],
     ['a set without a value', { kinds: [OperationKind.SET] }, /SET.*carries no value/],
     ['a get without a key', { keyLengths: [0, 3] }, /GET.*no key/],

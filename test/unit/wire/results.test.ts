@@ -72,6 +72,16 @@ describe('answers', () => {
     ])
   })
 
+  test('the last messages of a stream say so, also without an answer', () => {
+    const writer = new ResultWriter()
+    expect(writer.takeLast(3n)).toMatchObject([{ tableVersion: 3n, count: 0, last: true }])
+    writer.notNow(1)
+    writer.sessionUnknown(2)
+    const [batch, ...others] = writer.takeLast(3n)
+    expect(others).toEqual([])
+    expect(batch).toMatchObject({ firstId: 1, count: 2, statuses: [ResultStatus.NOT_NOW, ResultStatus.SESSION_UNKNOWN], last: true })
+  })
+
   test('a code of a newer node is INTERNAL', () => {
     expect(
       errorOf({ index: 0, version: 0n, expiresAtMs: undefined, errorCode: 'NEW', errorMessage: 'm', functionStack: '', chunked: false }),
