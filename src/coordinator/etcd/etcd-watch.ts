@@ -12,7 +12,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { IDuplexStream, IEvent, IKeyValue, IWatchRequest, IWatchResponse } from 'etcd3'
 import { isAborted } from '../../base/abort.ts'
-import { messageOf } from '../../base/errors.ts'
+import { NearstateError } from '../../base/errors.ts'
 import type { CoordinatorValue, WatchListener } from '../../membership/coordinator-port.ts'
 import { judgeFailure } from './etcd-failure.ts'
 import type { EtcdMembers } from './etcd-members.ts'
@@ -72,7 +72,7 @@ export class EtcdWatch {
         await this.#stream(this.#place, () => (failures = 0))
       } catch (error) {
         failures += 1
-        if (failures >= failuresUntold) this.#trouble.begin(messageOf(error))
+        if (failures >= failuresUntold) this.#trouble.begin(error instanceof NearstateError ? error.message : judgeFailure(error).reason)
       }
       const backOffMs = Math.min(backOffMinMs * 2 ** failures, backOffMaxMs)
       await sleep(backOffMs, undefined, { signal: this.#stop }).catch(() => {})
