@@ -5,12 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { present } from '../../src/base/assert.ts'
 import { redundancy } from '../../src/cli/demo-fault.ts'
-import { Ledger } from '../../src/cli/ledger.ts'
 import { connect } from '../../src/client/connect.ts'
 import type { Grid } from '../../src/client/grid.ts'
 import { type DevCluster, type DevEvent, startDevCluster } from '../../src/node/dev.ts'
 import { defineKey } from '../../src/keys/key-space.ts'
-import { HistoryLoad, violationsIn } from './histories.ts'
+import { unharmed } from './unharmed.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
@@ -47,28 +46,6 @@ async function startWorld(
   stops.push(() => Promise.all(grids.map(grid => grid.close())))
   await redundancy(present(grids[0], 'a client'), signal)
   return { cluster, grids, grid: present(grids[0], 'a client'), events }
-}
-
-/** Runs `fault` under both loads, and expects that nobody could tell. */
-async function unharmed({ grids, grid }: World, fault: () => Promise<void>, settle = true): Promise<void> {
-  const histories = new HistoryLoad(grids, { map: 'histories', keys: 8, pauseMs: 30 })
-  const ledger = new Ledger(grids, grid.cluster.describe().partitionCount, { map: 'ledger', pauseMs: 40 })
-  await ledger.start()
-  histories.start()
-  try {
-    await sleep(500)
-    await fault()
-    if (settle) await redundancy(grid, signal)
-    await sleep(300)
-  } finally {
-    ledger.abandon()
-  }
-  const { calls, failures } = await histories.stop()
-  expect(violationsIn(calls)).toEqual([])
-  const report = await ledger.stop()
-  expect(report).toMatchObject({ acknowledgedWritesLost: 0, staleReads: 0, inventedReads: 0 })
-  expect({ ...failures, ...report.failures }).toEqual({})
-  expect(calls.length).toBeGreaterThan(200)
 }
 
 const nodeOf = ({ cluster }: World, name: string | undefined) =>
