@@ -44,15 +44,19 @@ export class EtcdServers {
       const address = `${host}:${ports[i]}`
       const dataDir = join(folder, name)
       const initial = Array.from({ length: count }, (_, other) => `m${other}=${peerOf(other)}`).join(',')
-      const security =
-        tls === undefined ? [] : ['--cert-file', tls.cert, '--key-file', tls.key, '--trusted-ca-file', tls.ca, '--client-cert-auth']
-      const args = [
-        ...['--name', name, '--data-dir', dataDir, '--logger', 'zap', '--log-level', 'error'],
-        ...['--listen-client-urls', `${scheme}://${address}`, '--advertise-client-urls', `${scheme}://${address}`],
-        ...['--listen-peer-urls', peerOf(i), '--initial-advertise-peer-urls', peerOf(i), '--initial-cluster', initial],
-        ...['--heartbeat-interval', '100', '--election-timeout', '1000'],
-        ...security,
-      ]
+      const options: Readonly<Record<string, string>> = {
+        name,
+        'data-dir': dataDir,
+        logger: 'zap',
+        'log-level': 'error',
+        'listen-client-urls': `${scheme}://${address}`,
+        'advertise-client-urls': `${scheme}://${address}`,
+        'listen-peer-urls': peerOf(i),
+        'initial-advertise-peer-urls': peerOf(i),
+        'initial-cluster': initial,
+        ...(tls === undefined ? {} : { 'cert-file': tls.cert, 'key-file': tls.key, 'trusted-ca-file': tls.ca, 'client-cert-auth': 'true' }),
+      }
+      const args = Object.entries(options).map(([option, value]) => `--${option}=${value}`)
       return { name, address, dataDir, args, process: undefined }
     })
     const servers = new EtcdServers(members, folder)

@@ -2,11 +2,11 @@
  * What a failed call to an etcd member means for the call: may it be tried again, and what does the caller learn.
  * The status code alone does not tell: etcd answers UNAVAILABLE both before and after it has taken a write.
  */
-import { messageOf, NearstateError } from '../../base/errors.ts'
+import { type ErrorCode, messageOf } from '../../base/errors.ts'
 
 export type EtcdFailure =
   /** Every member would say the same. */
-  | { readonly kind: 'refused'; readonly code: NearstateError['code']; readonly reason: string }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly reason: string }
   /** The member wants a new token; nothing was done. */
   | { readonly kind: 'tokenEnded'; readonly reason: string }
   /** No connection: nothing was done. */

@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../base/clock.ts'
-import { NearstateError } from '../../base/errors.ts'
+import { type ErrorCode, NearstateError } from '../../base/errors.ts'
 import { type EtcdFailure, judgeFailure } from './etcd-failure.ts'
 import { type EtcdAccess, EtcdMember } from './etcd-member.ts'
 import { type OnTrouble, Trouble } from './trouble.ts'
@@ -122,6 +122,6 @@ export class EtcdMembers {
 
 const refusal = (
   action: string,
-  { code, reason }: { readonly code: NearstateError['code']; readonly reason: string },
+  { code, reason }: { readonly code: ErrorCode; readonly reason: string },
   cause: unknown,
 ): NearstateError => new NearstateError(code, `Cannot ${action}: etcd refuses it: ${reason}`, { cause })
