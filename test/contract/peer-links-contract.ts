@@ -51,13 +51,15 @@ export function peerLinksContract(name: string, make: () => Promise<LinkedPair>)
     const text = (what: string): Uint8Array => Buffer.from(what)
 
     test('messages come in order, with sender and kind, in both directions', async () => {
-      for (let i = 0; i < 200; i += 1) pair.a.send(shardB, i % 2 === 0 ? 'exchange' : 'operations', text(`m${i}`))
+      const kinds = ['exchange', 'operations', 'replication'] as const
+      for (let i = 0; i < 200; i += 1) pair.a.send(shardB, kinds[i % 3] as PeerMessageKind, text(`m${i}`))
       pair.b.send(shardA, 'results', text('back'))
       await eventually(() => pair.onB.messages.length).toBe(200)
       expect(pair.onB.messages.map(message => message.text)).toEqual(Array.from({ length: 200 }, (_, i) => `m${i}`))
-      expect(pair.onB.messages.slice(0, 2).map(({ from, kind }) => [from, kind])).toEqual([
+      expect(pair.onB.messages.slice(0, 3).map(({ from, kind }) => [from, kind])).toEqual([
         [shardA, 'exchange'],
         [shardA, 'operations'],
+        [shardA, 'replication'],
       ])
       await eventually(() => pair.onA.messages).toEqual([{ from: shardB, kind: 'results', text: 'back' }])
       expect([...pair.onA.downs, ...pair.onB.downs]).toEqual([])

@@ -9,8 +9,16 @@ import type { GrpcServer } from '../../src/transport/grpc/server.ts'
 import { createPeerLinks } from '../../src/transport/peer-links.ts'
 import type { PipeStreamListener } from '../../src/transport/pipe-stream.ts'
 import type { DataServer, PipeClient, PipeHandler } from '../../src/transport/ports.ts'
-import { DataDefinition, type OperationBatch, OperationKind, type ResultBatch } from '../../src/wire/generated/nearstate/v1/data.ts'
-import { emptyBatch, OperationBuilder, OperationReader } from '../../src/wire/operations.ts'
+import {
+  DataDefinition,
+  type OperationBatch,
+  OperationKind,
+  type OpenSessionRequest,
+  type OpenSessionResponse,
+  type ResultBatch,
+  ResultStatus,
+} from '../../src/wire/generated/nearstate/v1/data.ts'
+import { emptyBatch, emptyOptions, OperationBuilder, OperationReader } from '../../src/wire/operations.ts'
 import { ResultReader, ResultWriter } from '../../src/wire/results.ts'
 import { eventually } from './eventually.ts'
 
@@ -51,7 +59,9 @@ class EchoShard implements DataServer {
   set = this.get
   delete = this.get
   invoke = this.get
-  openSession = this.get
+  async openSession({ partition }: OpenSessionRequest): Promise<OpenSessionResponse> {
+    return { ticket: Buffer.alloc(16, partition) }
+  }
 }
 
 class Events implements PipeStreamListener {
@@ -136,6 +146,38 @@ describe('a pipe', () => {
     client.close()
   })
 
+  test('carries sessions and numbers of writes', async () => {
+    const pipe = connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    const builder = new OperationBuilder()
+    const key = Buffer.from('k')
+    builder.append(OperationKind.GET, 0, key, 0, 1, undefined, 0, 0, { ...emptyOptions(), anyReplica: true })
+    builder.append(OperationKind.DELETE, 0, key, 0, 1, undefined, 0, 0, undefined)
+    builder.number(70_000, 3)
+    const ticket = Buffer.alloc(16, 5)
+    pipe.write({ ...builder.take(0, 0n), sessions: [{ partition: 239, ticket }] })
+    await eventually(() => shard.batches.length).toBe(1)
+    const reader = new OperationReader(shard.batches[0] as OperationBatch)
+    expect([reader.numberAt(0), reader.numberAt(1), reader.distanceAt(1)]).toEqual([0, 70_000, 3])
+    expect(reader.sessions).toEqual([{ partition: 239, ticket }])
+    expect(reader.optionsAt(0)?.anyReplica).toBe(true)
+  })
+
+  test('that the shard ends in order brings its last answers before it is down', async () => {
+    shard.answers = false
+    const pipe = connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    pipe.write(gets(1, ['a', 'b']))
+    await eventually(() => shard.batches.length).toBe(1)
+    const writer = new ResultWriter()
+    writer.notNow(1)
+    for (const results of writer.takeLast(4n)) shard.client?.send(results)
+    await eventually(() => events.down?.code).toBe('UNAVAILABLE')
+    expect(events.results).toMatchObject([{ tableVersion: 4n, firstId: 1, count: 1, statuses: [ResultStatus.NOT_NOW], last: true }])
+    expect(shard.closedCount).toBe(1)
+    expect(shard.client?.send(emptyResult)).toBe(true)
+  })
+
   test('that the shard fails ends with its error', async () => {
     connection.openPipe(events)
     await eventually(() => events.opened).toBe(true)
@@ -218,6 +260,12 @@ describe('a pipe', () => {
     call.resume()
     await eventually(() => taken).toBe(200)
     await eventually(() => shard.batches.length).toBe(2)
+    client.close()
+  })
+
+  test('sessions are opened by unary calls too', async () => {
+    const client = createGrpcClient(DataDefinition, `127.0.0.1:${server.port}`)
+    expect(await client.openSession({ partition: 7 })).toEqual({ ticket: Buffer.alloc(16, 7) })
     client.close()
   })
 
