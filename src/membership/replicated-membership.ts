@@ -115,6 +115,11 @@ export class ReplicatedMembership {
     this.#suspicion.handleHeard(nowMs, node)
   }
 
+  /** This node's control thread stood still until now: others may have spoken, unheard. */
+  handleStandstill(nowMs: number): void {
+    this.#suspicion.handleStandstill(nowMs)
+  }
+
   /** The connection to it was reset and could not be made again at once. */
   handleReset(_nowMs: number, node: NodeId): void {
     this.#suspicion.handleReset(node)

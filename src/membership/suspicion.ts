@@ -70,6 +70,13 @@ export class Suspicion {
     this.#heardAtMs.set(node, nowMs)
   }
 
+  /** This node itself stood still until now: that says nothing of the others. */
+  handleStandstill(nowMs: number): void {
+    for (const [node, heardAtMs] of this.#heardAtMs) {
+      if (heardAtMs !== Number.NEGATIVE_INFINITY) this.#heardAtMs.set(node, nowMs)
+    }
+  }
+
   handleReset(node: NodeId): void {
     this.#heardAtMs.set(node, Number.NEGATIVE_INFINITY)
   }

@@ -97,6 +97,8 @@ export class ClusterDriver {
   readonly #orders: ReplicaOrders
   readonly #timers: readonly NodeJS.Timeout[]
   #isMember = false
+  /** When timers ran last. */
+  #turnAtMs: number
   #leaving: 'no' | 'asked' | 'gone' = 'no'
 
   constructor(options: ClusterDriverOptions) {
@@ -107,6 +109,7 @@ export class ClusterDriver {
     this.#writer = new ClusterWriter(options)
     this.#slots = new PromiseSlots(options.promiseCell)
     this.#clockGuard = new ClockGuard(clock)
+    this.#turnAtMs = clock.nowMs()
     this.#session = new SessionKeeper({
       coordinator,
       ...self,
@@ -134,6 +137,7 @@ export class ClusterDriver {
       writer: this.#writer,
       clock,
       random,
+      onLook: () => this.#noteStandstill(),
       isMember: () => this.#isMember,
       onSuspects: () => this.#heartbeats.beat(),
       onWritten: view => this.#learn(view),
@@ -442,7 +446,16 @@ export class ClusterDriver {
     return true
   }
 
+  /** A thread that got no turn for long finds everybody silent, though their beats wait to be read. */
+  #noteStandstill(): void {
+    const nowMs = this.#nowMs
+    const { heartbeatMs, membership } = this.#options
+    if (nowMs - this.#turnAtMs > heartbeatMs + membership.silenceMs / 2) this.#membership.handleStandstill(nowMs)
+    this.#turnAtMs = nowMs
+  }
+
   #beat(): void {
+    this.#noteStandstill()
     if (this.#clockGuard.hasSlept()) {
       this.#options.log.warn('the machine has slept; promises held by this node are dropped')
       this.#promises.dropHeld()

@@ -15,6 +15,7 @@ export interface ClusterWriterOptions {
   readonly random: Random
 }
 
+const neverAborted = new AbortController().signal
 const attemptsMax = 100
 /** After losing a race: whoever won is not met again at once. */
 const conflictPauseMaxMs = 50
@@ -36,9 +37,10 @@ export class ClusterWriter {
    * One change, tried again while others are faster; answers the state that is there then. `change` answers the same object for
    * "nothing to do", and may throw to refuse.
    */
-  async update(action: string, change: (state: ClusterState) => ClusterState, signal?: AbortSignal): Promise<ClusterView> {
+  async update(action: string, change: (state: ClusterState) => ClusterState, signal = neverAborted): Promise<ClusterView> {
     const { coordinator, cluster, partitionCount, random } = this.#options
-    for (let attempt = 0; attempt < attemptsMax && !(signal !== undefined && isAborted(signal)); attempt += 1) {
+    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+      if (isAborted(signal)) break
       const stored = await coordinator.read(coordinatorKeys.cluster)
       const state = stored === undefined ? emptyCluster(cluster, partitionCount) : decodeClusterState(stored.value)
       const next = change(state)

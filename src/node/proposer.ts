@@ -19,6 +19,8 @@ export interface ProposerOptions {
   readonly writer: ClusterWriter
   readonly clock: Clock
   readonly random: Random
+  /** Before anybody is judged. */
+  readonly onLook: () => void
   /** Before it has joined a node proposes nothing. */
   readonly isMember: () => boolean
   readonly onSuspects: () => void
@@ -64,7 +66,8 @@ export class Proposer {
   }
 
   #look(): void {
-    const { membership, clock, isMember, onSuspects } = this.#options
+    const { membership, clock, isMember, onLook, onSuspects } = this.#options
+    onLook()
     const nowMs = clock.nowMs()
     const suspects = membership.suspects(nowMs).join()
     if (suspects !== this.#suspects) {

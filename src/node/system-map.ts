@@ -5,7 +5,8 @@ import type { ShardAnswers, ShardRequest } from '../shard/protocol.ts'
 import type { SystemMap } from './bundle-store.ts'
 import type { Shards } from './shards.ts'
 
-const attemptsMax = 10
+/** Longer than a fail-over. */
+const attemptsMax = 40
 const retryMs = 100
 
 export function systemMapOf(shards: Shards, map: string): SystemMap {

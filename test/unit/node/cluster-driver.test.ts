@@ -116,6 +116,19 @@ describe('a node that is silent', () => {
   })
 })
 
+describe('a process that stood still', () => {
+  it('suspects nobody for its own silence', async () => {
+    cluster = new DriverCluster(2)
+    const [a, b] = (await cluster.start('a', 'b')) as [TestNode, TestNode]
+    const versions = [a, b].map(node => node.feed.view?.version)
+    // The clock goes on while no timer runs; then everybody looks before anybody is heard.
+    for (const node of [a, b]) node.skew += 5000
+    cluster.coordinator.startSession(coordinatorKeys.session('x'), Buffer.from('{"id":"x#1"}'), 60_000)
+    await advance(600)
+    expect([a, b].map(node => node.feed.view?.version)).toEqual(versions)
+  })
+})
+
 describe('the coordinator', () => {
   it('may be away: nodes live on and hold promises, and changes wait until it is back', async () => {
     cluster = new DriverCluster(2)

@@ -34,6 +34,8 @@ export class TestNode {
   readonly logged: string[] = []
   deposed: string[] = []
   leaveAsked = 0
+  /** How much further its clock is than the timers. */
+  skew = 0
   /** What happens to calls that reach it: answered, refused at once, or not answered. */
   reach: 'there' | 'refused' | 'silent' = 'there'
   /** Its shards carry out orders and add learners. */
@@ -77,7 +79,7 @@ export class TestNode {
       leaseMs: 600,
       marginMs: 50,
       leaveTimeoutMs: 10_000,
-      clock,
+      clock: { nowMs: () => clock.nowMs() + this.skew, wallTimeMs: clock.wallTimeMs },
       random: seededRandom(1),
       promiseCell: cell,
       linkTo: member => cluster.link(this, member),
