@@ -298,7 +298,8 @@ export class ClusterDriver {
     while (this.#leftOf() !== 'gone' && !deadline.signal.aborted && !this.#stopping.signal.aborted) {
       const { primaries, copies, canMove } = this.#leaveProgress()
       if (!canMove) {
-        if (copies > 0) log.warn('nobody is there to take the partitions over; leaving without', { copies })
+        if (copies > 0)
+          log.warn('there is no other copy of what this node holds, and nobody to take it over: it goes with the node', { copies })
         return
       }
       if (`${primaries} ${copies}` !== told) log.info('leaving', { primariesToHandOver: primaries, copiesToRestore: copies })

@@ -10,4 +10,6 @@ export type FromDevNode =
   | { readonly kind: 'listening'; readonly address: string; readonly http: string }
   /** Has joined and serves. */
   | { readonly kind: 'ready' }
+  /** It was asked to leave the cluster, and has left; it ends now and is not to be replaced. */
+  | { readonly kind: 'left' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string }

@@ -2,7 +2,7 @@
  * One node process of a development cluster, seen from the supervisor.
  *
  * Owns: the child process, its replacement. Does not: the coordinator, the cluster's events (dev.ts).
- * A process that ends without being told, but for one that has left the cluster (exit code 0), is replaced after `replaceAfterMs` by a fresh one with the same name and ports, later
+ * A process that ends without being told, but for one that was asked to leave the cluster, is replaced after `replaceAfterMs` by a fresh one with the same name and ports, later
  * and later (to `replaceAfterMaxMs`) when it keeps ending before it has served.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -41,6 +41,7 @@ export class DevNode {
   #earlyDeaths = 0
   #timer: NodeJS.Timeout | undefined
   #stopping = false
+  #hasLeft = false
   #failure: NearstateError | undefined
 
   constructor(options: DevNodeOptions) {
@@ -100,6 +101,9 @@ export class DevNode {
         this.#ready.resolve()
         this.#options.onStarted(this)
         return
+      case 'left':
+        this.#hasLeft = true
+        return
       case 'failed':
         this.#failure = new NearstateError(message.code, `node ${this.name}: ${message.message}`)
         return
@@ -111,8 +115,7 @@ export class DevNode {
       this.#failure ?? new NearstateError('UNAVAILABLE', `node ${this.name} ended (${signal ?? `exit code ${code}`}) before it served`),
     )
     if (this.#stopping) return
-    // One that was asked to leave has ended well.
-    const willReplace = this.#options.replace && code !== 0
+    const willReplace = this.#options.replace && !this.#hasLeft
     this.#options.onExited(this, { pid: child.pid ?? 0, code, signal, willReplace })
     if (!willReplace) return
     this.#timer = setTimeout(() => this.start(), Math.min(replaceAfterMs * 2 ** this.#earlyDeaths, replaceAfterMaxMs))

@@ -39,7 +39,11 @@ export async function runNodeProcess(config: Config): Promise<void> {
   try {
     node = await runNode(config, { onListening: (address, http) => tell({ kind: 'listening', address, http }) })
     void node.failed.then(() => process.exit(1))
-    void node.left.then(() => process.exit(0))
+    void node.left.then(() => {
+      tell({ kind: 'left' })
+      // The message goes first.
+      setImmediate(() => process.exit(0))
+    })
     await node.ready
     tell({ kind: 'ready' })
   } catch (error) {

@@ -46,7 +46,7 @@ describe('nearstate dev', () => {
       cluster: 'nearstate',
       state: 'healthy',
       nodes: 3,
-      partitions: { total: 240, underReplicated: 0, migrating: 0, lost: 0 },
+      partitions: { total: 240, underReplicated: 0, migrating: 0, unavailable: 0, lost: 0 },
       leader: expect.any(String),
       coordinator: expect.stringContaining('embedded'),
       entries: keys.length,
@@ -66,7 +66,7 @@ describe('nearstate dev', () => {
     expect(await metrics?.text()).toContain('nearstate_partitions{state="primary"} 80')
   })
 
-  it('loses what a killed node held and nothing else, replaces the node, and serves all again after a recovery', async () => {
+  it('keeps everything when a node is killed, replaces it, and fills it again', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nearstate-'))
     const functions = join(folder, 'marks.ts')
     writeFileSync(functions, markFunctions)
@@ -76,27 +76,48 @@ describe('nearstate dev', () => {
     const victim = dev.nodes[1]
     process.kill(victim?.pid ?? 0, 'SIGKILL')
     expect(await dev.next('nodeExited')).toMatchObject({ node: 'node-2', pid: victim?.pid, signal: 'SIGKILL', willReplace: true })
-    expect(await dev.next('partitionsLost')).toMatchObject({ partitions: 80 })
+    expect(await dev.next('failover')).toMatchObject({ node: 'node-2', partitions: 80 })
     const people = grid.map<{ key: string }>('people')
-    const outcomes = await Promise.allSettled(keys.map(key => people.get(key)))
-    const refused = outcomes.filter(outcome => outcome.status === 'rejected')
-    expect(refused.length).toBeGreaterThan(0)
-    expect(refused.length).toBeLessThan(keys.length)
-    for (const { reason } of refused) expect(reason).toMatchObject({ code: 'PARTITION_LOST' })
+    expect(await people.getAll(keys)).toEqual(new Map(keys.map(key => [key, { key }])))
 
     const started = await dev.next('nodeStarted')
     expect(started).toMatchObject({ node: 'node-2', address: victim?.address, http: victim?.http })
     expect(started['pid']).not.toBe(victim?.pid)
+    const status = async () => JSON.parse((await runCommand(['status', '--json', '--endpoint', dev.endpoints[0] ?? ''])).stdout) as unknown
+    await expect
+      .poll(status, { timeout: 60_000 })
+      .toMatchObject({ state: 'healthy', nodes: 3, partitions: { underReplicated: 0, migrating: 0, unavailable: 0, lost: 0 } })
+    const primaries = async () => {
+      const nodes = JSON.parse((await runCommand(['nodes', '--json', '--endpoint', dev.endpoints[0] ?? ''])).stdout) as {
+        primaries: number
+      }[]
+      return nodes.map(node => node.primaries)
+    }
+    await expect.poll(primaries, { timeout: 60_000 }).toEqual([80, 80, 80])
+    // The replacement has the functions too, though it joined after they were deployed.
+    await expect.poll(() => Promise.all(keys.map(key => people.invoke(key, 'mark'))).catch(String), { timeout: 20_000 }).toEqual(keys)
 
     const refusal = await runCommand(['partitions', 'recover', '--json', '--endpoint', dev.endpoints[0] ?? ''])
     expect(refusal.code).toBe(1)
     expect(JSON.parse(refusal.stderr)).toMatchObject({ error: { code: 'INVALID_ARGUMENT' } })
     const recovery = await runCommand(['partitions', 'recover', '--accept-loss', '--json', '--endpoint', dev.endpoints[0] ?? ''])
-    expect(JSON.parse(recovery.stdout)).toEqual({ recovered: 80 })
-    const values = await Promise.all(keys.map(key => people.get(key)))
-    expect(values.filter(value => value === undefined)).toHaveLength(refused.length)
-    // The replacement has the functions too, though it joined after they were deployed and parts of their bundle were lost.
-    await expect.poll(() => Promise.all(keys.map(key => people.invoke(key, 'mark'))).catch(String), { timeout: 20_000 }).toEqual(keys)
+    expect(JSON.parse(recovery.stdout)).toEqual({ recovered: 0 })
+  })
+
+  it('lets a node leave: what it holds moves away first, and it is not replaced', async () => {
+    const endpoint = dev.endpoints[0] ?? ''
+    const leave = await runCommand(['nodes', 'leave', 'node-3', '--json', '--endpoint', endpoint, '--timeout', '60s'])
+    expect(leave).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse(leave.stdout)).toEqual({ left: 'node-3' })
+    expect(await dev.next('nodeExited')).toMatchObject({ node: 'node-3', code: 0, willReplace: false })
+    const partitions = JSON.parse((await runCommand(['partitions', '--json', '--endpoint', endpoint])).stdout) as {
+      primary: { node: string }
+      inSync: { node: string }[]
+    }[]
+    expect(partitions.every(({ primary, inSync }) => primary.node !== 'node-3' && inSync.length === 2)).toBe(true)
+    expect(await grid.map('people').size()).toBe(keys.length)
+    const again = await runCommand(['nodes', 'leave', 'node-3', '--json', '--endpoint', endpoint])
+    expect(JSON.parse(again.stderr)).toMatchObject({ error: { code: 'NOT_FOUND' } })
   })
 })
 
