@@ -5,11 +5,17 @@
 import { invalidArgument } from '../base/errors.ts'
 
 export class ByteReader {
-  readonly #bytes: Buffer
+  #bytes: Buffer
   at = 0
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes
+  }
+
+  /** Goes on with another message, from its start. */
+  begin(bytes: Buffer): void {
+    this.#bytes = bytes
+    this.at = 0
   }
 
   get done(): boolean {

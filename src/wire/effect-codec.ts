@@ -27,8 +27,9 @@ import type { Effect, ExpireEffect, PutEffect, RemoveReason } from '../storage/e
 import type { ImageChunk } from '../storage/image.ts'
 import type { Eviction } from '../storage/map-limits.ts'
 import type { RecordedResult } from '../storage/session-table.ts'
-import type { ByteReader } from './byte-reader.ts'
+import { ByteReader } from './byte-reader.ts'
 import type { ByteWriter } from './byte-writer.ts'
+import { copyInto } from './copy-into.ts'
 
 type ImageEffect = ImageChunk['effects'][number]
 
@@ -188,15 +189,28 @@ export class EffectEncoder {
   }
 }
 
-/** Effects that it makes hold views of `bytes`, the memory that its reader reads. Throws INVALID_ARGUMENT for what is no effect. */
+/** Memory of its own is cheaper than a view of other up to so many bytes: it needs no buffer object. */
+const ownBytesMax = 64
+
+/** Effects that it makes may hold views of the bytes given to `begin`. Throws INVALID_ARGUMENT for what is no effect. */
 export class EffectDecoder {
-  readonly #bytes: Uint8Array
-  readonly #reader: ByteReader
+  #bytes: Buffer = Buffer.alloc(0)
+  readonly #reader = new ByteReader(this.#bytes)
   readonly #before = new Before()
 
-  constructor(bytes: Uint8Array, reader: ByteReader) {
+  /** Before the effects of a message, which are all of `bytes`. */
+  begin(bytes: Buffer): void {
     this.#bytes = bytes
-    this.#reader = reader
+    this.#reader.begin(bytes)
+    this.#before.forget()
+  }
+
+  get done(): boolean {
+    return this.#reader.done
+  }
+
+  integer(): number {
+    return this.#reader.integer()
   }
 
   read(): Effect {
@@ -332,8 +346,12 @@ export class EffectDecoder {
   }
 
   #view(): Uint8Array {
-    const start = this.#reader.span(this.#reader.integer())
-    return this.#bytes.subarray(start, this.#reader.at)
+    const length = this.#reader.integer()
+    const start = this.#reader.span(length)
+    if (length > ownBytesMax) return this.#bytes.subarray(start, start + length)
+    const own = new Uint8Array(length)
+    copyInto(own, 0, this.#bytes, start, start + length)
+    return own
   }
 }
 

@@ -38,6 +38,7 @@ const frame = new ByteWriter()
 const body = new ByteWriter()
 const effectBytes = new ByteWriter()
 const effects = new EffectEncoder(effectBytes)
+const decoder = new EffectDecoder()
 const places = new Map<string, number>()
 
 /** A view of memory that the next call writes over: to be copied or sent before. */
@@ -290,13 +291,11 @@ class MessageReader {
   #entries(count: number, previous: EntryName): readonly LogEntry[] {
     const entries: LogEntry[] = []
     if (count === 0) return entries
-    const bytes = this.#copy()
-    const reader = new ByteReader(bytes)
-    const decoder = new EffectDecoder(bytes, reader)
+    decoder.begin(this.#copy())
     let { epoch, position } = previous as { epoch: number; position: number }
     for (let i = 0; i < count; i += 1) {
-      const effectCount = reader.integer()
-      const other = reader.integer()
+      const effectCount = decoder.integer()
+      const other = decoder.integer()
       if (other > 0) epoch = other - 1
       if (effectCount === 0) throw invalidArgument('Cannot read replication: an entry has no effects')
       const effects: Effect[] = []
@@ -304,7 +303,7 @@ class MessageReader {
       position += effectCount
       entries.push({ epoch: epoch as Epoch, position, effects })
     }
-    checkEnd(reader)
+    checkEnd()
     return entries
   }
 
@@ -317,12 +316,10 @@ class MessageReader {
     const position = this.#signed()
     const cursor = (flags & 2) === 0 ? undefined : this.#cursor()
     const count = reader.integer()
-    const bytes = this.#copy()
-    const effectReader = new ByteReader(bytes)
-    const decoder = new EffectDecoder(bytes, effectReader)
+    decoder.begin(this.#copy())
     const effects: ImageChunk['effects'][number][] = []
     for (let i = 0; i < count; i += 1) effects.push(decoder.readOfImage())
-    checkEnd(effectReader)
+    checkEnd()
     return {
       kind: 'chunk',
       partition,
@@ -409,6 +406,6 @@ class MessageReader {
   }
 }
 
-function checkEnd(reader: ByteReader): void {
-  if (!reader.done) throw invalidArgument('Cannot read replication: bytes are left after the last effect')
+function checkEnd(): void {
+  if (!decoder.done) throw invalidArgument('Cannot read replication: bytes are left after the last effect')
 }
