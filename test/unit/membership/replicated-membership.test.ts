@@ -184,6 +184,31 @@ describe('a replicated cluster', () => {
     for (const name of ['b', 'c']) a.handleHeard(nowMs + 63_000, id(name))
     expect(kinds(a.propose(nowMs + 63_000)).slice(0, 1)).toEqual(['suspect'])
   })
+
+  it('a session that ends just after an outage has its time to live from the end of the outage', () => {
+    const cluster = new TestCluster(['a', 'b', 'c'])
+    const { nowMs } = cluster
+    const a = cluster.at('a')
+    const hear = (atMs: number): void => {
+      for (const name of ['b', 'c']) a.handleHeard(atMs, id(name))
+    }
+    a.handleCoordinator(nowMs, true)
+    a.handleCoordinator(nowMs + 10_000, false)
+    hear(nowMs + 10_000)
+    a.handleSessionEnd(nowMs + 10_100, 'c')
+    expect(kinds(a.propose(nowMs + 10_100))).toEqual([])
+    hear(nowMs + 13_000)
+    expect(kinds(a.propose(nowMs + 13_000)).slice(0, 1)).toEqual(['suspect'])
+  })
+
+  it('a node that stood still itself suspects nobody, but those whose connections were reset', () => {
+    const cluster = new TestCluster(['a', 'b', 'c'])
+    const a = cluster.at('a')
+    a.handleReset(cluster.nowMs, id('c'))
+    expect(a.suspects(cluster.nowMs + 5000)).toEqual([id('b'), id('c')])
+    a.handleStandstill(cluster.nowMs + 5000)
+    expect(a.suspects(cluster.nowMs + 5000)).toEqual([id('c')])
+  })
 })
 
 describe('scaling', () => {

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { checkJobName, type JobRecord, jobDocument, outcomeOf } from '../../../src/node/job-record.ts'
+import type { Epoch, NodeId, ShardId } from '../../../src/base/ids.ts'
+import type { ClusterState, PartitionRecord, Replica } from '../../../src/membership/cluster-state.ts'
+import { checkJobName, type JobRecord, jobDocument, outcomeOf, primariesDigest } from '../../../src/node/job-record.ts'
 import { mergeStages } from '../../../src/streaming/execution/progress.ts'
 import type { ShardProgress, StageProgress } from '../../../src/streaming/assignment.ts'
 
@@ -77,4 +79,19 @@ describe('a job name', () => {
     for (const name of ['retail-360', 'a', 'A.b_c-9']) expect(() => checkJobName(name)).not.toThrow()
     for (const name of ['', '-a', 'a/b', 'a b', 'x'.repeat(101)]) expect(() => checkJobName(name)).toThrow(/job name/)
   })
+})
+
+it('the digest of primaries changes with a primary, and with nothing else', () => {
+  const replica = (name: string): Replica => ({ node: name as NodeId, shard: `${name}/0` as ShardId })
+  const stateOf = (primary: Replica | undefined, change: Partial<PartitionRecord> = {}): ClusterState => ({
+    cluster: 'c',
+    partitionCount: 1,
+    leader: undefined,
+    members: [],
+    partitions: [{ epoch: 1 as Epoch, primary, backups: [], inSync: [], ...change }],
+  })
+  const digest = primariesDigest(stateOf(replica('a')))
+  expect(primariesDigest(stateOf(replica('a'), { epoch: 7 as Epoch, backups: [replica('b')] }))).toBe(digest)
+  expect(primariesDigest(stateOf(replica('b')))).not.toBe(digest)
+  expect(primariesDigest(stateOf(undefined))).not.toBe(digest)
 })
