@@ -74,8 +74,10 @@ export class EtcdServers {
     return `etcd://${this.addresses.join(',')}`
   }
 
+  /** If it does not run already. */
   startMember(i: number): void {
     const member = this.#member(i)
+    if (isRunning(member.process)) return
     member.process = spawn('etcd', [...member.args], { stdio: 'ignore' })
   }
 
@@ -83,7 +85,7 @@ export class EtcdServers {
     const member = this.#member(i)
     const running = member.process
     member.process = undefined
-    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return
+    if (!isRunning(running)) return
     const exited = new Promise(resolve => running.once('exit', resolve))
     running.kill('SIGKILL')
     await exited
@@ -174,6 +176,9 @@ interface EtcdJson {
   readonly header?: { readonly member_id: string; readonly revision: string }
   readonly leader?: string
 }
+
+const isRunning = (child: ChildProcess | undefined): child is ChildProcess =>
+  child !== undefined && child.exitCode === null && child.signalCode === null
 
 async function freePorts(count: number): Promise<readonly number[]> {
   const servers = await Promise.all(
