@@ -4,10 +4,11 @@
  * shard stops, everything new is refused with UNAVAILABLE.
  */
 import { formatByteSize } from '../base/byte-size.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import { NearstateError } from '../base/errors.ts'
-import type { UploadBudget } from '../wire/chunks.ts'
+import { UploadBudget } from '../wire/chunks.ts'
 
-class ByteBudget implements UploadBudget {
+class ByteBudget {
   readonly #max: number
   #held = 0
 
@@ -43,10 +44,10 @@ export class Admission {
   operations = 0
   refused = 0
 
-  constructor(queuedOperationsMax: number, queuedMaxBytes: number) {
+  constructor(queuedOperationsMax: number, queuedMaxBytes: number, clock: Clock = systemClock) {
     this.#max = queuedOperationsMax
     this.#batches = new ByteBudget(queuedMaxBytes)
-    this.uploads = new ByteBudget(queuedMaxBytes)
+    this.uploads = new UploadBudget(queuedMaxBytes, clock)
   }
 
   /** Admits `count` operations and their bytes, or answers why not. */
