@@ -6,6 +6,7 @@
  * 1. Positions rise; every entry follows the one before it without a gap (the first one follows `start`).
  */
 import { assert } from '../base/assert.ts'
+import type { Epoch } from '../base/ids.ts'
 import type { Effect } from '../storage/effect.ts'
 import { effectBytes } from '../storage/effect.ts'
 import type { EntryName, LogEntry } from './messages.ts'
@@ -44,6 +45,12 @@ export class EffectLog {
     this.#bytesTo = []
     this.#head = 0
     this.#bytesBefore = 0
+  }
+
+  /** Instead of an append, where nobody will ask for the entry: the log begins anew after it. */
+  skipTo(epoch: Epoch, position: number): void {
+    if (this.#entries.length > 0) this.reset({ epoch, position })
+    else this.#start = { epoch, position }
   }
 
   append(entry: LogEntry): void {
@@ -97,10 +104,12 @@ export class EffectLog {
     while (head < this.#entries.length) {
       const entry = this.#entries[head] as LogEntry
       if (entry.position > position || end - (this.#bytesTo[head] as number) < retainBytes) break
-      this.#start = { epoch: entry.epoch, position: entry.position }
-      this.#bytesBefore = this.#bytesTo[head] as number
       head += 1
     }
+    if (head === this.#head) return
+    const { epoch, position: startPosition } = this.#entries[head - 1] as LogEntry
+    this.#start = { epoch, position: startPosition }
+    this.#bytesBefore = this.#bytesTo[head - 1] as number
     this.#head = head
     if (head > 64 && head * 2 > this.#entries.length) {
       this.#entries.splice(0, head)

@@ -13,6 +13,7 @@
 import type { NodeId } from '../base/ids.ts'
 import { isSameReplica, type HandOverOrder, type PartitionRecord, type Replica } from '../partitioning/partition-table.ts'
 import { readImage } from '../storage/image.ts'
+import { scanEnd } from '../storage/map-store.ts'
 import { type Follower, newFollower } from './follower.ts'
 import {
   type AppendedMessage,
@@ -36,6 +37,7 @@ export class Leading {
   readonly #state: ReplicaState
   readonly #onCommitted: () => void
   readonly #followers = new Map<string, Follower>()
+  #hadFollowers = false
   /** Numbers are fresh also when this replica was primary before. */
   #snapshots: number
   #servesAtMs: number
@@ -63,6 +65,19 @@ export class Leading {
     return nowMs >= this.#servesAtMs && !this.isStopped
   }
 
+  /** False: it never had a follower since it leads, so that nobody asks for entries. */
+  get keepsLog(): boolean {
+    return this.#hadFollowers
+  }
+
+  /** Followers that are not in-sync, and how much of the copy each holds, 0 to 1. */
+  learners(): readonly { readonly shard: Replica['shard']; readonly progress: number }[] {
+    const learners: { shard: Replica['shard']; progress: number }[] = []
+    for (const { replica, isInSync, mode } of this.#followers.values())
+      if (!isInSync) learners.push({ shard: replica.shard, progress: mode.kind === 'log' ? 1 : this.#copied(mode) })
+    return learners
+  }
+
   countedSet(): readonly Replica[] {
     return [this.#state.self, ...this.#counted().map(({ replica }) => replica)]
   }
@@ -80,6 +95,7 @@ export class Leading {
       const known = this.#followers.get(replica.shard)
       // All in-sync replicas have applied up to the floor; of a learner nothing is known.
       if (known === undefined) {
+        this.#hadFollowers = true
         this.#followers.set(
           replica.shard,
           newFollower(nowMs, replica, isInSync, isInSync ? Math.max(floor, log.start.position) : log.last.position),
@@ -149,8 +165,9 @@ export class Leading {
       follower.reached = follower.sent
       return
     }
-    if (follower.isInSync || follower.addAsked) follower.removeAsked = true
-    else this.#startSnapshot(nowMs, follower)
+    if (!follower.isInSync && !follower.addAsked) this.#startSnapshot(nowMs, follower)
+    // Who is counted and has acknowledged in this epoch holds what it needs: this hello is from before.
+    else if (follower.acked === undefined) follower.removeAsked = true
   }
 
   handleChunkTaken(nowMs: number, message: ChunkTakenMessage): void {
@@ -191,15 +208,22 @@ export class Leading {
 
   /** Unexpired promises of all others in the counted set, about the table version that this shard has applied. */
   hasRight(nowMs: number): boolean {
-    const { rules, options, version } = this.#state
+    const { rules } = this.#state
     if (!this.isServing(nowMs)) return false
-    const others = this.#counted().filter(({ isInSync }) => isInSync || rules.countedLearnerPromises)
-    const holds = (node: NodeId): boolean => {
-      const held = options.heldPromise(node)
-      return held !== undefined && held.untilMs > nowMs && (held.version === version || !rules.promiseOfAppliedVersion)
+    if (this.#followers.size === 0 || !rules.readNeedsPromises) return true
+    let isAsked = false
+    for (const follower of this.#followers.values()) {
+      if (!this.#isCounted(follower) || (!follower.isInSync && !rules.countedLearnerPromises)) continue
+      isAsked = true
+      if (this.#holdsPromise(follower.replica.node, nowMs) !== rules.promisesOfAll) return !rules.promisesOfAll
     }
-    if (!rules.readNeedsPromises || others.length === 0) return true
-    return rules.promisesOfAll ? others.every(({ replica }) => holds(replica.node)) : others.some(({ replica }) => holds(replica.node))
+    return !isAsked || rules.promisesOfAll
+  }
+
+  #holdsPromise(node: NodeId, nowMs: number): boolean {
+    const { rules, options, version } = this.#state
+    const held = options.heldPromise(node)
+    return held !== undefined && held.untilMs > nowMs && (held.version === version || !rules.promiseOfAppliedVersion)
   }
 
   handleTick(nowMs: number): void {
@@ -245,9 +269,12 @@ export class Leading {
     for (const follower of this.#followers.values()) {
       const { waitingSinceMs, mode, lastSentAtMs } = follower
       if (waitingSinceMs !== undefined) next = Math.min(next, Math.max(lastSentAtMs, waitingSinceMs) + resendMs)
-      if (follower.acked === undefined || mode.kind === 'probe') next = Math.min(next, lastSentAtMs + resendMs)
-      if (follower.told < this.#state.committed) next = Math.min(next, lastSentAtMs + tellCommittedMs)
-      if (mode.kind === 'snapshot' && mode.unanswered === undefined) next = Math.min(next, mode.nextAtMs)
+      if (mode.kind === 'snapshot') {
+        if (mode.unanswered === undefined) next = Math.min(next, mode.nextAtMs)
+      } else {
+        if (follower.acked === undefined || mode.kind === 'probe') next = Math.min(next, lastSentAtMs + resendMs)
+        if (follower.told < this.#state.committed) next = Math.min(next, lastSentAtMs + tellCommittedMs)
+      }
       if (follower.addableAtMs > nowMs) next = Math.min(next, follower.addableAtMs)
       if (follower.addAsked || follower.removeAsked) next = Math.min(next, follower.lastAskedAtMs + resendMs)
     }
@@ -284,8 +311,15 @@ export class Leading {
   #commit(): void {
     const { log, rules } = this.#state
     const end = log.last.position
-    const acked = this.#counted().map(follower => follower.acked ?? Number.NEGATIVE_INFINITY)
-    const reached = acked.length === 0 ? end : rules.acknowledgementsOfAll ? Math.min(end, ...acked) : Math.max(...acked)
+    let reached = end
+    let isFirst = true
+    for (const follower of this.#followers.values()) {
+      if (!this.#isCounted(follower)) continue
+      const acked = follower.acked ?? Number.NEGATIVE_INFINITY
+      if (rules.acknowledgementsOfAll) reached = Math.min(reached, acked)
+      else reached = isFirst ? acked : Math.max(reached, acked)
+      isFirst = false
+    }
     if (reached > this.#state.committed) this.#state.committed = reached
     // Also when it stays: an in-sync set that grew may let writes go.
     this.#onCommitted()
@@ -449,11 +483,24 @@ export class Leading {
   /** Nobody needs the log before what all counted replicas have applied, and what learners still have to get. */
   #trim(): void {
     const { log, options, applied } = this.#state
-    const counted = this.#counted()
-    const floor = Math.min(this.#state.committed, applied, ...counted.map(follower => follower.applied))
+    let floor = Math.min(this.#state.committed, applied)
+    let needed = Number.POSITIVE_INFINITY
+    for (const follower of this.#followers.values()) {
+      if (this.#isCounted(follower)) floor = Math.min(floor, follower.applied)
+      if (follower.mode.kind !== 'probe') needed = Math.min(needed, follower.reached)
+    }
     if (floor > this.#state.floor) this.#state.floor = floor
-    const learning = [...this.#followers.values()].filter(({ mode }) => mode.kind !== 'probe').map(({ reached }) => reached)
-    log.trimTo(Math.min(this.#state.floor, ...learning), options.logRetainBytes)
+    log.trimTo(Math.min(this.#state.floor, needed), options.logRetainBytes)
+  }
+
+  /** Roughly: maps are taken for equally large, records and sessions for the end. */
+  #copied(mode: Follower['mode']): number {
+    if (mode.kind !== 'snapshot' || mode.cursor === undefined) return 0
+    const { cursor } = mode
+    if (cursor.kind !== 'entries') return 0.99
+    const maps = [...this.#state.store.maps()].map(({ id }) => id)
+    const before = maps.filter(id => id < cursor.map).length
+    return Math.min(0.99, (before + cursor.place / scanEnd) / Math.max(1, maps.length))
   }
 
   /** A learner that is too slow for the log starts again. */

@@ -21,6 +21,7 @@ import { assert, unreachable } from '../base/assert.ts'
 import { isSameReplica, type HandOverOrder, type PartitionRecord, type Replica } from '../partitioning/partition-table.ts'
 import { applyEffect, copyEffect, type Effect } from '../storage/effect.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
+import type { ShardId } from '../base/ids.ts'
 import { Following } from './following.ts'
 import { Leading } from './leading.ts'
 import type { AppendMessage, ReplicationMessage } from './messages.ts'
@@ -56,7 +57,10 @@ export class PartitionReplica<Waiter> {
   readonly #waiters = new Waiters<Waiter>()
   readonly #sessions: SessionClock
   #role: Role = { kind: 'absent' }
-  #group: Effect[] | undefined
+  /** Of the write under way, where entries are kept. */
+  #group: Effect[] = []
+  #isWriting = false
+  #beganAt = 0
   #trimTo = 0
   #nextHelloMs = Number.NEGATIVE_INFINITY
 
@@ -100,6 +104,16 @@ export class PartitionReplica<Waiter> {
 
   get countedSet(): readonly Replica[] {
     return this.#role.kind === 'primary' ? this.#role.leading.countedSet() : []
+  }
+
+  /** Entries appended have to be sent: `takeActions` follows each write. False: a primary that never had another replica. */
+  get keepsLog(): boolean {
+    return this.#role.kind === 'primary' && this.#role.leading.keepsLog
+  }
+
+  /** Of a primary: the replicas not in-sync, and how much of the copy each holds, 0 to 1. */
+  get learners(): readonly { readonly shard: ShardId; readonly progress: number }[] {
+    return this.#role.kind === 'primary' ? this.#role.leading.learners() : []
   }
 
   /** Admits reads (with promises) and writes now. */
@@ -180,7 +194,7 @@ export class PartitionReplica<Waiter> {
   nextDeadlineMs(nowMs: number): number | undefined {
     if (this.#role.kind === 'primary') {
       const next = this.#role.leading.nextDeadlineMs(nowMs)
-      const sessions = this.#sessions.nextDeadlineMs(this.store.sessions)
+      const sessions = this.#role.leading.isServing(nowMs) ? this.#sessions.nextDeadlineMs(this.store.sessions) : undefined
       if (next === undefined || sessions === undefined) return next ?? sessions
       return Math.min(next, sessions)
     }
@@ -188,7 +202,7 @@ export class PartitionReplica<Waiter> {
   }
 
   takeActions(nowMs: number): readonly ReplicaAction[] {
-    assert(this.#group === undefined, 'a write is finished in the turn in which it began')
+    assert(!this.#isWriting, 'a write is finished in the turn in which it began')
     if (this.#role.kind === 'primary') this.#role.leading.flush(nowMs)
     const actions = this.#state.takeActions()
     const stop = actions.find(({ kind }) => kind === 'stop')
@@ -220,46 +234,51 @@ export class PartitionReplica<Waiter> {
   beginWrite(nowMs: number, id?: RequestId, lowestUnanswered = 0): WriteAdmission {
     const refusal = this.#writeRefusal(nowMs)
     if (refusal !== undefined) return refused(refusal)
-    assert(this.#group === undefined, 'one write at a time')
+    assert(!this.#isWriting, 'one write at a time')
     this.#trimTo = 0
     if (id !== undefined && this.#state.rules.deduplicate) {
       const known = this.#findRecorded(nowMs, id, lowestUnanswered)
       if (known !== undefined) return known
     }
-    this.#group = []
+    this.#isWriting = true
+    this.#beganAt = this.applied
     return execute
   }
 
   /** Applies an effect: of the write under way, or by itself (expiry, streams). Only while this replica serves. Bytes are copied. */
   append(effect: Effect): void {
-    assert(this.#role.kind === 'primary', 'only a primary writes')
+    assert(this.#role.kind === 'primary' && !this.#role.leading.isStopped, 'only a primary that has not stopped writes')
+    if (!this.#role.leading.keepsLog) {
+      applyEffect(this.#state.store, effect)
+      if (!this.#isWriting) this.#close()
+      return
+    }
     const copy = copyEffect(effect)
-    applyEffect(this.store, copy)
-    if (this.#group === undefined) this.#close([copy])
-    else this.#group.push(copy)
+    applyEffect(this.#state.store, copy)
+    this.#group.push(copy)
+    if (!this.#isWriting) this.#close()
   }
 
   /** Ends the write: one entry with its de-duplication record. Answers the position to wait for. */
   finishWrite(nowMs: number, id: RequestId | undefined, result: Uint8Array): number {
-    const group = this.#group
-    assert(group !== undefined, 'finishWrite follows beginWrite')
+    assert(this.#isWriting, 'finishWrite follows beginWrite')
     if (id !== undefined) {
       const { epoch, position } = id.ticket
       this.append({ kind: 'recordResult', ticketEpoch: epoch, ticketPosition: position, number: id.number, result, trimTo: this.#trimTo })
       this.#sessions.touch(nowMs, position)
-    } else if (group.length === 0) {
+    } else if (this.applied === this.#beganAt) {
       // An answer that saw something and changed nothing: the mark proves that this was the primary.
       this.append({ kind: 'mark' })
     }
-    this.#group = undefined
-    this.#close(group)
+    this.#isWriting = false
+    this.#close()
     return this.applied
   }
 
   /** Gives up a write whose decision threw before its first effect. */
   cancelWrite(): void {
-    assert(this.#group?.length === 0, 'effects are not taken back')
-    this.#group = undefined
+    assert(this.#isWriting && this.applied === this.#beganAt, 'effects are not taken back')
+    this.#isWriting = false
   }
 
   /** A client's session here; its ticket is valid once `position` is committed. */
@@ -317,10 +336,14 @@ export class PartitionReplica<Waiter> {
     return undefined
   }
 
-  #close(effects: readonly Effect[]): void {
+  #close(): void {
     const { log, epoch } = this.#state
-    log.append({ epoch, position: this.applied, effects })
-    if (this.#role.kind === 'primary') this.#role.leading.handleAppend()
+    if (this.#role.kind !== 'primary') return
+    if (this.#role.leading.keepsLog) {
+      log.append({ epoch, position: this.applied, effects: this.#group })
+      this.#group = []
+    } else log.skipTo(epoch, this.applied)
+    this.#role.leading.handleAppend()
   }
 
   #handleAppend(nowMs: number, message: AppendMessage): void {

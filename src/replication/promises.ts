@@ -44,6 +44,11 @@ export class Promises {
   handleTable(version: number, rows: readonly PartitionRecord[]): void {
     if (version <= this.#version && this.#rows.length > 0) return
     for (const [partition, row] of rows.entries()) {
+      if (row.handedOver === true && row.primary?.node === this.#options.self) {
+        // Whoever handed over had stopped for good: what was promised before binds neither this record nor those that follow it.
+        this.#promisedUntil[partition] = Number.NEGATIVE_INFINITY
+        continue
+      }
       const before = this.#rows[partition]?.primary?.node
       if (before === undefined || before === row.primary?.node || before === this.#options.self) continue
       const given = this.#given.get(before) ?? Number.NEGATIVE_INFINITY

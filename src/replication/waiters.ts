@@ -25,6 +25,7 @@ export class Waiters<Waiter> {
 
   release(kind: WaitKind, committed: number): void {
     const queue = this.#queues[kind]
+    if (queue.length === 0) return
     let head = this.#heads[kind]
     while (head < queue.length && (queue[head] as Waiting<Waiter>).position <= committed) {
       this.#answered.push({ waiter: (queue[head] as Waiting<Waiter>).waiter, outcome: 'committed' })

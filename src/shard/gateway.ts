@@ -4,24 +4,27 @@
  * Owns: per peer the operations sent and not answered, their batches, the maps named to it. Does not: open links (transport),
  * decide whom a key belongs to (ownership), retry (the client does: "not owner" passes through).
  *
- * 1. Every forwarded operation is answered once: by the peer, or when the peer is down: UNAVAILABLE for reads,
- *    OUTCOME_UNKNOWN for writes.
+ * 1. Every forwarded operation is answered once: by the peer, or when the peer is down: NOT_NOW for reads, OUTCOME_UNKNOWN for writes.
  * 2. Ids are never used again while a late answer can come: an answer that matches nothing is dropped.
  * 3. After a link broke, the first batch carries the wire version: the peer begins a new pipe, with no maps named.
- * 4. Bounds: `pendingMax` operations per peer, `uploadsUnderWayMax` large values; above either, or while the link is full, an
+ * 4. A channel carries the sessions of many clients, at a partition one at a time: the next client's is declared with a batch of its own.
+ * 5. Bounds: `pendingMax` operations per peer, `uploadsUnderWayMax` large values; above either, or while the link is full, an
  *    operation waits and its pipe parks the partition.
  */
-import { NearstateError } from '../base/errors.ts'
+import type { NearstateError } from '../base/errors.ts'
 import type { ShardId } from '../base/ids.ts'
+import type { Ticket } from '../replication/replica-port.ts'
 import type { PeerLinks } from '../transport/ports.ts'
 import { ChunkAssembler, chunksOf } from '../wire/chunks.ts'
-import { OperationBatch, ResultBatch, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
+import { OperationBatch, ResultBatch, ResultStatus, type SessionDeclaration } from '../wire/generated/nearstate/v1/data.ts'
 import { answerMaxBytesOf, batchOperationsMax, batchTargetBytes, chunkMaxBytes, uploadsMax, wireVersion } from '../wire/limits.ts'
 import { emptyBatch, emptyOptions, isWrite, OperationBuilder, type OperationReader } from '../wire/operations.ts'
 import { errorOf, ResultReader } from '../wire/results.ts'
 import type { MapSlot } from './map-slots.ts'
 import type { Ownership } from './ownership.ts'
 import type { Pipe } from './pipe.ts'
+import { outcomeUnknown } from './refusals.ts'
+import { encodeTicket, isSameTicket } from './tickets.ts'
 
 const pendingMax = 16_384
 const uploadsUnderWayMax = Math.floor(uploadsMax / 4)
@@ -41,6 +44,9 @@ class PeerChannel {
   readonly uploads: ChunkAssembler
   slots = new Map<string, number>()
   newMaps: OperationBatch['maps'] = []
+  /** Declared to the peer, by partition. */
+  readonly tickets = new Map<number, Ticket>()
+  newSessions: SessionDeclaration[] = []
   greeted = false
   congested = false
   nextId = 1
@@ -71,16 +77,33 @@ export class Gateway {
   }
 
   /** Sends the operation with the next `flush`. False: it has to wait, and `pipe.unpark` will be called. */
-  forward(pipe: Pipe, reader: OperationReader, index: number, slot: MapSlot, partition: number): boolean {
+  forward(
+    pipe: Pipe,
+    reader: OperationReader,
+    index: number,
+    slot: MapSlot | undefined,
+    partition: number,
+    ticket: Ticket | undefined,
+  ): boolean {
     const peer = this.#ownership.primaryOf(partition)
     if (peer === undefined || this.#ownership.addressOf(peer) === undefined) {
-      pipe.writer.error(reader.idAt(index), new NearstateError('UNAVAILABLE', `Cannot reach partition ${partition}: its shard is gone`))
+      pipe.discardUpload(reader, index)
+      pipe.writer.notNow(reader.idAt(index)) // another shard will serve it
       return true
     }
     const channel = this.#channelTo(peer)
     if (channel.isFull) {
       channel.waiters.push(() => pipe.unpark(partition, false))
       return false
+    }
+    const number = reader.numberAt(index)
+    if (number !== 0) {
+      if (ticket === undefined) {
+        pipe.discardUpload(reader, index)
+        pipe.writer.sessionUnknown(reader.idAt(index))
+        return true
+      }
+      this.#declare(channel, partition, ticket)
     }
     this.#append(channel, pipe, reader, index, slot)
     return true
@@ -102,8 +125,9 @@ export class Gateway {
         return
       }
       const reader = new ResultReader(batch)
-      if (reader.count === 0) this.peerDown(from)
-      else this.#relay(channel, reader)
+      if (reader.count > 0) this.#relay(channel, reader)
+      if (batch.last) this.#reset(channel, 'notDone')
+      else if (reader.count === 0) this.peerDown(from)
     } catch {
       this.peerDown(from) // answers that cannot be read are as good as none
     }
@@ -119,7 +143,12 @@ export class Gateway {
   /** What was under way to the peer has no answer any more. */
   peerDown(peer: ShardId): void {
     const channel = this.#channels.get(peer)
-    if (channel === undefined) return
+    if (channel !== undefined) this.#reset(channel, 'lost')
+  }
+
+  /** `notDone`: the peer has answered all that it did. */
+  #reset(channel: PeerChannel, unanswered: 'lost' | 'notDone'): void {
+    const { peer } = channel
     const fresh = new PeerChannel(peer, this.#answerMaxBytes)
     fresh.nextId = channel.nextId
     this.#channels.set(peer, fresh)
@@ -127,7 +156,8 @@ export class Gateway {
     const touched = new Set<Pipe>()
     for (const { pipe, id, isWrite: wrote } of channel.pending.values()) {
       if (pipe.isClosed) continue
-      pipe.writer.error(id, wrote ? outcomeUnknown() : unavailable())
+      if (wrote && unanswered === 'lost') pipe.writer.error(id, outcomeUnknown('the shard that serves the key went away before its answer'))
+      else pipe.writer.notNow(id)
       touched.add(pipe)
     }
     for (const pipe of touched) pipe.touched()
@@ -152,7 +182,16 @@ export class Gateway {
     return channel
   }
 
-  #append(channel: PeerChannel, pipe: Pipe, reader: OperationReader, index: number, slot: MapSlot): void {
+  #declare(channel: PeerChannel, partition: number, ticket: Ticket): void {
+    const known = channel.tickets.get(partition)
+    if (isSameTicket(known, ticket)) return
+    // Operations before it in the batch may be of the session known.
+    if (known !== undefined) this.#send(channel)
+    channel.tickets.set(partition, ticket)
+    channel.newSessions.push({ partition, ticket: encodeTicket(ticket) })
+  }
+
+  #append(channel: PeerChannel, pipe: Pipe, reader: OperationReader, index: number, slot: MapSlot | undefined): void {
     const given = reader.optionsAt(index)
     const options = given === undefined ? undefined : { ...given, upload: 0 }
     let value: Buffer = reader.values
@@ -169,7 +208,7 @@ export class Gateway {
       end = value.length
     }
     const kind = reader.kindAt(index)
-    const slotNumber = slotOf(channel, slot)
+    const slotNumber = slot === undefined ? 0 : slotOf(channel, slot)
     const id = channel.nextId
     const upload = (id % 0x7fffffff) + 1 // 0 means inline
     channel.nextId = (channel.nextId + 1) >>> 0
@@ -186,6 +225,8 @@ export class Gateway {
     } else {
       channel.builder.append(kind, slotNumber, keys, keyStart, keyEnd, end > start ? value : undefined, start, end, options)
     }
+    const number = reader.numberAt(index)
+    if (number !== 0) channel.builder.number(number, reader.distanceAt(index))
     if (channel.builder.bytes >= batchTargetBytes || channel.builder.count >= batchOperationsMax) this.#send(channel)
   }
 
@@ -200,6 +241,8 @@ export class Gateway {
     const batch = channel.builder.take((channel.nextId - count) >>> 0, this.#ownership.wireTableVersion)
     batch.maps = channel.newMaps
     channel.newMaps = []
+    batch.sessions = channel.newSessions
+    channel.newSessions = []
     this.#sendBatch(channel, batch)
   }
 
@@ -246,6 +289,12 @@ function relayOne({ pipe, id }: Forwarded, reader: ResultReader, index: number, 
     case ResultStatus.NOT_OWNER:
       writer.notOwner(id)
       return
+    case ResultStatus.NOT_NOW:
+      writer.notNow(id)
+      return
+    case ResultStatus.SESSION_UNKNOWN:
+      writer.sessionUnknown(id)
+      return
     default:
       writer.error(id, errorOf(detail))
   }
@@ -268,8 +317,3 @@ function wake(channel: PeerChannel): void {
   channel.waiters = []
   for (const waiter of waiters) waiter()
 }
-
-const unavailable = (): NearstateError =>
-  new NearstateError('UNAVAILABLE', 'Cannot read: the shard that serves the key went away; try again')
-const outcomeUnknown = (): NearstateError =>
-  new NearstateError('OUTCOME_UNKNOWN', 'Cannot tell whether the write happened: the shard that serves the key went away before its answer')

@@ -14,16 +14,11 @@ import { EntryCall, type ValueCodec } from '../grid/entry-processor.ts'
 import { decodeKey } from '../keys/encode-key.ts'
 import { scanEnd } from '../storage/map-store.ts'
 import { answerMaxBytesOf } from '../wire/limits.ts'
+import type { AnswerWriter } from './answers.ts'
 import type { MapHandle } from './map-catalog.ts'
 import { PageBuilder, readCursor } from './scans.ts'
 import type { SliceTask } from './user-code/slice-task.ts'
 import type { LoadedFunction, UserCode } from './user-code/user-code.ts'
-
-export type InvokeOutcome =
-  | { readonly kind: 'result'; readonly bytes: Uint8Array }
-  | { readonly kind: 'failed'; readonly error: NearstateError }
-  /** The partition or map went away before the function ran: nothing was done, route it again. */
-  | { readonly kind: 'moved' }
 
 export interface InvokeCall {
   readonly handle: MapHandle
@@ -34,8 +29,23 @@ export interface InvokeCall {
   readonly args: Uint8Array
   /** The caller has gone: what has not begun does not run. */
   isAbandoned(): boolean
-  done(outcome: InvokeOutcome): void
+  /** This shard serves the partition now. */
+  isServed(): boolean
+  /** Stores what one of many calls wanted, as a write of its own; false: the partition takes none now, and nothing was done. */
+  store(change: () => void): boolean
+  /** Ends the call with a write that `decide` carries out and answers; where the write is not taken, the caller hears that instead. */
+  finish(decide: (out: AnswerWriter) => void): void
+  /** Ends the call with an error, whatever becomes of what it stored. */
+  abort(error: NearstateError): void
+  /** The partition or map went away before the function ran: nothing was done, route it again. */
+  moved(): void
 }
+
+/** What came of the function on one entry. */
+type EntryOutcome =
+  | { readonly kind: 'ran'; readonly result: Uint8Array; readonly entry: EntryCall }
+  | { readonly kind: 'failed'; readonly error: NearstateError }
+  | { readonly kind: 'moved' }
 
 /** An invokeAll's answer ends after the page of keys that passes this; the caller goes on from its cursor. */
 const resultsMaxBytes = 4 * 1024 * 1024
@@ -62,8 +72,15 @@ export class Invokes {
   invoke(call: InvokeCall, key: Uint8Array): NearstateError | undefined {
     const loaded = this.#userCode.findFunction(call.name)
     if (loaded === undefined) return unknownFunction(call.name)
-    const task = new EntryTask(this.#userCode, this.#codec, this.#clock, loaded, call, key)
-    this.#userCode.slices.schedule(task)
+    const done = (outcome: EntryOutcome): void => {
+      if (outcome.kind === 'moved') return call.moved()
+      call.finish(out => {
+        const refusal = outcome.kind === 'failed' ? outcome.error : outcome.entry.apply(this.#clock.wallTimeMs())
+        if (refusal !== undefined) out.error(0, refusal)
+        else if (outcome.kind === 'ran') out.value(0, outcome.result, 0, outcome.result.length)
+      })
+    }
+    this.#userCode.slices.schedule(new EntryTask(this.#userCode, this.#codec, this.#clock, loaded, call, key, done))
     return undefined
   }
 
@@ -74,7 +91,7 @@ export class Invokes {
     const start = cursor === undefined ? 0 : readCursor(cursor)
     if (typeof start !== 'number') return start
     const sweep = new PartitionCall(call, start, limit, this.#clock, (key, done) => {
-      this.#userCode.slices.schedule(new EntryTask(this.#userCode, this.#codec, this.#clock, loaded, { ...call, done }, key))
+      this.#userCode.slices.schedule(new EntryTask(this.#userCode, this.#codec, this.#clock, loaded, call, key, done))
     })
     sweep.next()
     return undefined
@@ -91,16 +108,26 @@ class EntryTask implements SliceTask {
   readonly #loaded: LoadedFunction
   readonly #call: InvokeCall
   readonly #key: Uint8Array
+  readonly #done: (outcome: EntryOutcome) => void
   /** undefined after `run`: the partition is not here any more, or nobody waits for the call. */
   #entryCall: EntryCall | undefined
 
-  constructor(userCode: UserCode, codec: ValueCodec, clock: Clock, loaded: LoadedFunction, call: InvokeCall, key: Uint8Array) {
+  constructor(
+    userCode: UserCode,
+    codec: ValueCodec,
+    clock: Clock,
+    loaded: LoadedFunction,
+    call: InvokeCall,
+    key: Uint8Array,
+    done: (outcome: EntryOutcome) => void,
+  ) {
     this.#userCode = userCode
     this.#codec = codec
     this.#clock = clock
     this.#loaded = loaded
     this.#call = call
     this.#key = key
+    this.#done = done
   }
 
   get label(): string {
@@ -110,7 +137,7 @@ class EntryTask implements SliceTask {
   run(): void {
     const { handle, partition, args } = this.#call
     const part = handle.parts[partition]
-    if (part === undefined || this.#call.isAbandoned()) return
+    if (part === undefined || this.#call.isAbandoned() || !this.#call.isServed()) return
     const call = new EntryCall(part, this.#key, this.#codec)
     this.#entryCall = call
     const key = decodeKey(handle.definition.keyCodec, this.#key)
@@ -119,13 +146,9 @@ class EntryTask implements SliceTask {
   }
 
   finish(): void {
-    const call = this.#entryCall
-    if (call?.result === undefined) {
-      this.#call.done({ kind: 'moved' })
-      return
-    }
-    const refusal = call.apply(this.#clock.wallTimeMs())
-    this.#call.done(refusal === undefined ? { kind: 'result', bytes: call.result } : { kind: 'failed', error: refusal })
+    const entry = this.#entryCall
+    if (entry?.result === undefined) this.#done({ kind: 'moved' })
+    else this.#done({ kind: 'ran', result: entry.result, entry })
   }
 
   failed(thrown: unknown): void {
@@ -139,7 +162,7 @@ class EntryTask implements SliceTask {
 
   #fail(message: string, functionStack: string | undefined): void {
     const details = functionStack === undefined ? {} : { functionStack }
-    this.#call.done({ kind: 'failed', error: new NearstateError('FUNCTION_FAILED', message, details) })
+    this.#done({ kind: 'failed', error: new NearstateError('FUNCTION_FAILED', message, details) })
   }
 }
 
@@ -147,7 +170,7 @@ class EntryTask implements SliceTask {
 class PartitionCall {
   readonly #call: InvokeCall
   readonly #clock: Clock
-  readonly #invoke: (key: Uint8Array, done: (outcome: InvokeOutcome) => void) => void
+  readonly #invoke: (key: Uint8Array, done: (outcome: EntryOutcome) => void) => void
   readonly #results = new PageBuilder()
   #keys: Uint8Array[] = []
   #cursor: number
@@ -160,7 +183,7 @@ class PartitionCall {
     cursor: number,
     limit: number,
     clock: Clock,
-    invoke: (key: Uint8Array, done: (outcome: InvokeOutcome) => void) => void,
+    invoke: (key: Uint8Array, done: (outcome: EntryOutcome) => void) => void,
   ) {
     this.#call = call
     this.#cursor = cursor
@@ -188,18 +211,25 @@ class PartitionCall {
     }
   }
 
-  #called(key: Uint8Array, outcome: InvokeOutcome): void {
-    if (outcome.kind === 'failed') return this.#call.done(outcome)
+  #called(key: Uint8Array, outcome: EntryOutcome): void {
+    if (outcome.kind === 'failed') return this.#fail(outcome.error)
     if (outcome.kind === 'moved') return this.#answerMoved()
+    let refusal: NearstateError | undefined
+    const isStored = this.#call.store(() => {
+      refusal = outcome.entry.apply(this.#clock.wallTimeMs())
+    })
+    if (!isStored) return this.#answerMoved()
+    if (refusal !== undefined) return this.#fail(refusal)
+    const { result } = outcome
     const { handle, partition, name } = this.#call
     const answerMaxBytes = answerMaxBytesOf(handle.parts[partition]?.valueMaxBytes ?? 0)
-    if (this.#results.bytes + key.length + outcome.bytes.length > answerMaxBytes) {
+    if (this.#results.bytes + key.length + result.length > answerMaxBytes) {
       const message = `Cannot finish invokeAll of "${name}": after ${this.#results.count} entries of partition ${partition} the results of one page pass ${answerMaxBytes} bytes; return less, or invoke by key`
-      return this.#call.done({ kind: 'failed', error: new NearstateError('RESOURCE_EXHAUSTED', message) })
+      return this.#fail(new NearstateError('RESOURCE_EXHAUSTED', message))
     }
-    this.#largestResult = Math.max(this.#largestResult, outcome.bytes.length)
+    this.#largestResult = Math.max(this.#largestResult, result.length)
     this.#results.addKey(key, 0, key.length)
-    this.#results.addValue(outcome.bytes, 0, outcome.bytes.length)
+    this.#results.addValue(result, 0, result.length)
     this.next()
   }
 
@@ -218,13 +248,18 @@ class PartitionCall {
   }
 
   #answer(): void {
-    this.#call.done({ kind: 'result', bytes: this.#results.encode(this.#cursor) })
+    const page = this.#results.encode(this.#cursor)
+    this.#call.finish(out => out.value(0, page, 0, page.length))
+  }
+
+  #fail(error: NearstateError): void {
+    this.#call.finish(out => out.error(0, error))
   }
 
   /** Only a call that has done nothing may be routed again. */
   #answerMoved(): void {
-    if (this.#results.count === 0) return this.#call.done({ kind: 'moved' })
+    if (this.#results.count === 0) return this.#call.moved()
     const message = `Cannot finish invokeAll of "${this.#call.name}": partition ${this.#call.partition} went away after ${this.#results.count} entries`
-    this.#call.done({ kind: 'failed', error: new NearstateError('OUTCOME_UNKNOWN', message) })
+    this.#call.abort(new NearstateError('OUTCOME_UNKNOWN', message))
   }
 }

@@ -1,5 +1,7 @@
 /**
- * Maps as stream jobs use them: local reads and writes on the partitions that this shard serves.
+ * Maps as stream jobs use them: local reads and writes on the partitions that this shard serves. On one that it does not serve now both fail,
+ * and with them the job's attempt. What is read may not be committed yet, and a write returns before it is: what a deposed primary's task
+ * made of it counts for nothing.
  *
  * Owns: the decoded copies of hot values, within a byte budget per map. A copy counts only with its entry's present version
  * (grid/decoded-cache.ts), so a write by anybody, expiry and eviction are seen at once. Values read are shared: read-only.
@@ -13,13 +15,14 @@ import { formatKeyCodec, type KeyCodec } from '../keys/key-codec.ts'
 import type { LocalMap, LocalMaps } from '../streaming/ports.ts'
 import { decodeValue } from '../wire/value-codec.ts'
 import { keySpaceRefusal, type MapCatalog, type MapHandle } from './map-catalog.ts'
-import { type Ownership, serving } from './ownership.ts'
+import { okAnswer } from './answers.ts'
+import type { HeldPartition } from './held-partition.ts'
 import type { Partitions } from './partitions.ts'
+import { refusalError } from './refusals.ts'
 
 export interface LocalMapsOptions {
   readonly catalog: MapCatalog
   readonly partitions: Partitions
-  readonly ownership: Ownership
   readonly clock: Clock
   /** Decoded copies per map, at most; above it the coldest half goes. */
   readonly cacheMaxBytes: number
@@ -69,11 +72,9 @@ class ShardLocalMap implements LocalMap {
   }
 
   get(partition: number, key: unknown): unknown {
-    const part = this.#handle.parts[partition]
-    if (part === undefined) {
-      this.#checkUsable(partition)
-      return undefined
-    }
+    const held = this.#held(partition)
+    const part = this.#handle.parts[partition] ?? this.#findPart(held)
+    if (part === undefined) return undefined
     this.#encodeKey(key)
     if (!part.find(this.#key, 0, this.#keyEnd, this.#options.clock.wallTimeMs())) return undefined
     const { found } = part
@@ -87,24 +88,44 @@ class ShardLocalMap implements LocalMap {
   }
 
   setEncoded(partition: number, key: unknown, value: Uint8Array): void {
-    const part = this.#handle.parts[partition] ?? this.#openPart(partition)
+    const { clock, partitions } = this.#options
+    const held = this.#held(partition)
+    const { replica } = held
+    if (this.#handle.parts[partition] === undefined) this.#checkThere()
     this.#encodeKey(key)
-    const wallTimeMs = this.#options.clock.wallTimeMs()
-    const outcome = part.set(this.#key, 0, this.#keyEnd, value, 0, value.length, unchanged, unchanged, wallTimeMs)
+    const nowMs = clock.nowMs()
+    const admission = replica.beginWrite(nowMs)
+    if (admission.kind === 'refused') throw refusalError(admission.reason)
+    const before = replica.applied
+    const part = this.#handle.parts[partition] ?? this.#openPart(held)
+    const outcome = part.set(this.#key, 0, this.#keyEnd, value, 0, value.length, unchanged, unchanged, clock.wallTimeMs())
+    if (replica.applied === before) replica.cancelWrite()
+    else replica.finishWrite(nowMs, undefined, okAnswer)
+    if (replica.keepsLog) partitions.touch(held)
     if (outcome === Outcome.refused) throw part.refusal
   }
 
-  #openPart(partition: number): PartitionMap {
-    this.#checkUsable(partition)
-    return this.#options.partitions.openPart(this.#handle, partition)
+  /** Throws when the partition is not served here now. */
+  #held(partition: number): HeldPartition {
+    const held = this.#options.partitions.find(partition)
+    if (held?.isServing === true) return held
+    const { name } = this.#handle.definition
+    throw new NearstateError('UNAVAILABLE', `Cannot use map "${name}" here: partition ${partition} is not served by this shard any more`)
   }
 
-  #checkUsable(partition: number): void {
-    const { ownership, catalog } = this.#options
+  #findPart(held: HeldPartition): PartitionMap | undefined {
+    this.#checkThere()
+    return this.#options.partitions.findPart(this.#handle, held)
+  }
+
+  #openPart(held: HeldPartition): PartitionMap {
+    return this.#options.partitions.openPart(this.#handle, held)
+  }
+
+  #checkThere(): void {
     const { name } = this.#handle.definition
-    if (ownership.rightTo(partition) !== serving.here)
-      throw new NearstateError('UNAVAILABLE', `Cannot use map "${name}" here: partition ${partition} is not served by this shard any more`)
-    if (catalog.find(name) !== this.#handle) throw new NearstateError('NOT_FOUND', `Cannot use map "${name}": it was destroyed`)
+    if (this.#options.catalog.find(name) !== this.#handle)
+      throw new NearstateError('NOT_FOUND', `Cannot use map "${name}": it was destroyed`)
   }
 
   #encodeKey(key: unknown): void {

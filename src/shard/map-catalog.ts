@@ -11,6 +11,7 @@
  *    is in every list it sends afterwards (node/map-registry.ts).
  */
 import { NearstateError } from '../base/errors.ts'
+import type { MapId } from '../base/ids.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { PartitionMap } from '../grid/partition-map.ts'
 import { formatKeyCodec } from '../keys/key-codec.ts'
@@ -20,7 +21,7 @@ import type { EnsureMap } from './protocol.ts'
 export class MapHandle {
   readonly definition: MapDefinition
   readonly codecText: string
-  /** By partition; undefined: nothing of this map is there, or the partition is not served here. */
+  /** By partition, opened when they are first used; undefined: nothing of this map is known to be there. */
   readonly parts: (PartitionMap | undefined)[] = []
 
   constructor(definition: MapDefinition) {
@@ -44,6 +45,7 @@ export interface MapCatalogOptions {
 export class MapCatalog {
   readonly #options: MapCatalogOptions
   readonly #handles = new Map<string, MapHandle>()
+  readonly #ids = new Set<MapId>()
   readonly #asks = new Map<number, Ask>()
   readonly #askOf = new Map<string, Ask>()
   #nextAsk = 1
@@ -55,6 +57,10 @@ export class MapCatalog {
 
   find(name: string): MapHandle | undefined {
     return this.#handles.get(name)
+  }
+
+  knows(id: MapId): boolean {
+    return this.#ids.has(id)
   }
 
   handles(): IterableIterator<MapHandle> {
@@ -110,11 +116,13 @@ export class MapCatalog {
     if (known?.definition.id === definition.id) return
     if (known !== undefined) this.#drop(known)
     this.#handles.set(definition.name, new MapHandle(definition))
+    this.#ids.add(definition.id)
     this.generation += 1
   }
 
   #drop(handle: MapHandle): void {
     this.#handles.delete(handle.definition.name)
+    this.#ids.delete(handle.definition.id)
     this.generation += 1
     this.#options.onDropped(handle)
   }

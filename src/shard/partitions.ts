@@ -1,90 +1,218 @@
 /**
- * The stores of the partitions that this shard serves, and the parts of each map on them.
+ * The partitions that this shard has a replica of, and the parts of each map on them.
  *
- * Owns: stores, from adoption to drop; the one `append` per partition through which every write goes (the seam for
- * replication); expiry sweeps. Does not: know who may write.
+ * Owns: replicas, from the first view that names this shard in them; what views, peers and orders bring to them; expiry sweeps; the data of
+ * destroyed maps. Does not: decide who is primary (the table), answer operations (operations.ts), send (settling.ts).
+ *
+ * 1. The right to serve is the replica's word, asked for each operation; `ownership.ts` only routes.
+ * 2. Handles on a store (`MapHandle.parts`) are void when the replica replaces it.
+ * 3. Only a serving primary expires entries and drops maps, by effects. What a backup is told is carried out whatever its memory limit:
+ *    the primary's limit refuses.
  */
-import { assert, present } from '../base/assert.ts'
+import { formatByteSize } from '../base/byte-size.ts'
+import type { Clock } from '../base/clock.ts'
+import type { MapId, NodeId, PartitionId, ShardId } from '../base/ids.ts'
 import { PartitionMap } from '../grid/partition-map.ts'
-import type { ShardLimits, MapStatsReport } from './protocol.ts'
-import { applyEffect, type Effect } from '../storage/effect.ts'
+import type { ClusterView } from '../membership/cluster-state.ts'
+import type { HandOverOrder, PartitionRecord, Replica, ReplicaRequest } from '../partitioning/partition-table.ts'
+import type { ReplicationMessage } from '../replication/messages.ts'
+import { PartitionReplica } from '../replication/partition-replica.ts'
+import { type HeldPromise, replicaDefaults } from '../replication/replica-port.ts'
 import type { MemoryBudget } from '../storage/memory-budget.ts'
 import { PartitionStore } from '../storage/partition-store.ts'
-import type { MapHandle } from './map-catalog.ts'
-import type { Ownership, OwnershipChange } from './ownership.ts'
+import { HeldPartition, type Waiter } from './held-partition.ts'
+import type { MapCatalog, MapHandle } from './map-catalog.ts'
+import type { MapStatsReport, ReplicaReport, ReplicationSettings, ShardLimits } from './protocol.ts'
+import { ReplicationFrames } from './replication-frames.ts'
+import { Settling } from './settling.ts'
 
-interface Served {
-  readonly store: PartitionStore
-  readonly append: (effect: Effect) => void
+export interface PartitionsOptions {
+  readonly self: Replica
+  readonly limits: ShardLimits
+  readonly replication: ReplicationSettings
+  readonly budget: MemoryBudget
+  readonly clock: Clock
+  readonly catalog: MapCatalog
+  random(): number
+  heldPromise(node: NodeId): HeldPromise | undefined
+  send(to: ShardId, bytes: Uint8Array): void
+  later(callback: () => void): void
+  after(ms: number, callback: () => void): () => void
+  onRequest(request: ReplicaRequest): void
+  /** I6 is broken: nothing here must be used any more. */
+  onBroken(reason: string): void
+  warn(message: string, fields: Readonly<Record<string, string | number>>): void
+}
+
+interface KnownTable {
+  readonly version: number
+  readonly records: readonly PartitionRecord[]
+  readonly promisedUntilMs: Float64Array
 }
 
 /** Units of expiry work between two looks at the clock. */
 const sweepStep = 64
+/** So long after it began to serve, a map that the store has and the catalog has not is one that the catalog will soon hear of. */
+const catalogLagMs = 5000
+const destroyedMax = 65_536
 
 export class Partitions {
-  readonly #limits: ShardLimits
-  readonly #budget: MemoryBudget
-  readonly #random: () => number
-  #served: (Served | undefined)[] = []
-  #partitionCount = 0
+  readonly #options: PartitionsOptions
+  readonly #frames: ReplicationFrames
+  readonly #settling: Settling
+  #held: (HeldPartition | undefined)[] = []
+  #table: KnownTable = { version: 0, records: [], promisedUntilMs: new Float64Array(0) }
   #sweepNext = 0
+  /** Destroyed while this shard looked on: who begins to serve drops them. */
+  readonly #destroyed = new Set<MapId>()
+  /** Peers whose link broke, and that have said nothing since. */
+  readonly #lostLinks = new Set<ShardId>()
+  #isOverLimit = false
+  #isOver = false
 
-  constructor(limits: ShardLimits, budget: MemoryBudget, random: () => number) {
-    this.#limits = limits
-    this.#budget = budget
-    this.#random = random
+  constructor(options: PartitionsOptions) {
+    this.#options = options
+    const { limits, clock, later, after, onRequest, onBroken } = options
+    this.#frames = new ReplicationFrames({
+      messageMaxBytes: limits.messageMaxBytes,
+      // A group of effects holds a value and the result of a function, a chunk of a copy a session's results.
+      frameMaxBytes: 64 * 1024 * 1024 + 8 * limits.valueMaxBytes,
+      send: options.send,
+    })
+    this.#settling = new Settling({
+      clock,
+      frames: this.#frames,
+      later,
+      after,
+      onRequest,
+      onBroken: reason => {
+        this.#isOver = true
+        onBroken(reason)
+      },
+      onStoreReplaced: held => this.#voidParts(held.partition),
+      onServing: (held, isServing, nowMs) => {
+        if (isServing) this.#dropDestroyed(held, nowMs)
+      },
+    })
   }
 
-  /** Begins and ceases to hold partitions; what was on dropped ones is gone, also in the handles. */
-  change(change: OwnershipChange, ownership: Ownership, handles: Iterable<MapHandle>): void {
-    this.#partitionCount = ownership.partitionCount
-    const known = [...handles]
-    for (const partition of change.dropped) {
-      this.#served[partition]?.store.release()
-      this.#served[partition] = undefined
-      for (const handle of known) handle.parts[partition] = undefined
-    }
-    for (const partition of change.adopted) {
-      const store = new PartitionStore(this.#budget, Math.floor(this.#random() * 2 ** 32))
-      store.position = firstPosition(ownership.epochOf(partition))
-      this.#served[partition] = { store, append: effect => applyEffect(store, effect) }
-    }
+  /** After whatever changed replicas in this turn. */
+  settle(): void {
+    this.#settling.settle()
   }
 
-  /** The map's part on a partition that is served here, made if it is not there. */
-  openPart(handle: MapHandle, partition: number): PartitionMap {
+  touch(held: HeldPartition): void {
+    this.#settling.touch(held)
+  }
+
+  find(partition: number): HeldPartition | undefined {
+    return this.#held[partition]
+  }
+
+  /** Takes a newer table; `promisedUntilMs`: see protocol.ts. */
+  handleView(view: ClusterView, promisedUntilMs: Float64Array): void {
+    if (this.#isOver || (view.version <= this.#table.version && this.#table.records.length > 0)) return
+    this.#table = { version: view.version, records: view.state.partitions, promisedUntilMs }
+    const { self } = this.#options
+    for (const [partition, record] of view.state.partitions.entries()) {
+      const held = this.#held[partition]
+      if (held !== undefined) this.#tell(held, record)
+      else if (names(record, self.shard)) this.#open(partition, record)
+    }
+    this.settle()
+  }
+
+  handleOrder(order: HandOverOrder): void {
+    const held = this.#held[order.partition]
+    if (held === undefined || this.#isOver) return
+    held.replica.handleOrder(this.#options.clock.nowMs(), order)
+    this.touch(held)
+    this.settle()
+  }
+
+  /** Throws INVALID_ARGUMENT for bytes that are no frame. */
+  handleReplication(from: ShardId, bytes: Uint8Array): void {
+    if (this.#isOver) return
+    this.#lostLinks.delete(from)
+    const messages = this.#frames.accept(from, bytes)
+    const nowMs = this.#options.clock.nowMs()
+    for (const message of messages) {
+      if (message.from === from) this.#handleMessage(nowMs, message)
+    }
+    this.settle()
+    this.#watchLimit()
+  }
+
+  /** The link broke: what was under way is lost. A peer that cannot be reached anew at once is taken for gone. */
+  peerDown(peer: ShardId): void {
+    this.#frames.forget(peer)
+    if (this.#isOver || !this.#isReplicatedOn(peer)) return
+    if (!this.#lostLinks.has(peer)) {
+      this.#lostLinks.add(peer)
+      this.#frames.probe(peer)
+      return
+    }
+    const nowMs = this.#options.clock.nowMs()
+    for (const held of this.#held) {
+      if (held?.replica.role !== 'primary') continue
+      held.replica.handleReset(nowMs, peer)
+      this.touch(held)
+    }
+    this.settle()
+  }
+
+  /** The map's part on the partition, if anything of it is there. */
+  findPart(handle: MapHandle, held: HeldPartition): PartitionMap | undefined {
+    const known = handle.parts[held.partition]
+    if (known !== undefined) return known
+    return held.replica.store.findMap(handle.definition.id) === undefined ? undefined : this.openPart(handle, held)
+  }
+
+  /** The map's part on a partition, made if it is not there: then within a write or with the right to one. */
+  openPart(handle: MapHandle, held: HeldPartition): PartitionMap {
+    const { partition, replica, append } = held
     const known = handle.parts[partition]
     if (known !== undefined) return known
-    const { store, append } = present(this.#served[partition], 'a served partition')
     const part = new PartitionMap({
       definition: handle.definition,
-      partitionCount: this.#partitionCount,
-      store,
+      partitionCount: this.#table.records.length,
+      store: replica.store,
       append,
-      valueMaxBytes: this.#limits.valueMaxBytes,
+      valueMaxBytes: this.#options.limits.valueMaxBytes,
     })
     while (handle.parts.length < partition) handle.parts.push(undefined)
     handle.parts[partition] = part
     return part
   }
 
-  /** Removes a destroyed map's data. */
+  /**
+   * Whether a map that the catalog does not know may be here all the same: this replica was promoted, and holds one that its node has not
+   * heard of yet. Nothing must be answered for maps that are not known then.
+   */
+  mayHoldUnknownMaps(held: HeldPartition, nowMs: number): boolean {
+    if (nowMs - held.servesSinceMs > catalogLagMs) return false
+    for (const { id } of held.replica.store.maps()) if (!this.#options.catalog.knows(id) && !this.#destroyed.has(id)) return true
+    return false
+  }
+
+  /** Removes a destroyed map's data, where this shard serves; elsewhere the one that serves does, or will. */
   dropMap(handle: MapHandle): void {
-    for (const [partition, part] of handle.parts.entries()) {
-      if (part === undefined) continue
-      const served = this.#served[partition]
-      assert(served !== undefined, 'a part of a map without its partition')
-      served.append({ kind: 'dropMap', map: handle.definition.id })
-      handle.parts[partition] = undefined
-    }
+    const nowMs = this.#options.clock.nowMs()
+    handle.parts.length = 0
+    this.#destroyed.add(handle.definition.id)
+    if (this.#destroyed.size > destroyedMax) for (const oldest of this.#destroyed) if (this.#destroyed.delete(oldest)) break
+    for (const held of this.#held) if (held?.isServing === true) this.#dropDestroyed(held, nowMs)
+    this.settle()
   }
 
   /** Removes entries past their time, from where the last call stopped, until done or `isOver`. True: there may be more. */
   sweep(wallTimeMs: number, isOver: () => boolean): boolean {
-    const count = this.#served.length
+    const count = this.#held.length
+    const nowMs = this.#options.clock.nowMs()
     for (let swept = 0; swept < count; ) {
-      const served = this.#served[this.#sweepNext]
-      const done = served === undefined ? 0 : served.store.advanceExpiry(wallTimeMs, sweepStep, served.append)
+      const held = this.#held[this.#sweepNext % count]
+      const isServing = held !== undefined && held.isServing && held.replica.isServing(nowMs)
+      const done = isServing ? held.replica.store.advanceExpiry(wallTimeMs, sweepStep, held.append) : 0
       if (done < sweepStep) {
         swept += 1
         this.#sweepNext = (this.#sweepNext + 1) % count
@@ -94,35 +222,135 @@ export class Partitions {
     return false
   }
 
+  /** Of partitions whose primary is here. */
   get entries(): number {
-    return this.#served.reduce((sum, served) => sum + (served?.store.entries ?? 0), 0)
+    return this.#sumOfPrimaries(store => store.entries)
   }
 
-  /** Of entries with their headers. */
+  /** Of entries with their headers, of partitions whose primary is here. */
   get bytes(): number {
-    return this.#served.reduce((sum, served) => sum + (served?.store.bytes ?? 0), 0)
+    return this.#sumOfPrimaries(store => store.bytes)
+  }
+
+  /** Of each map what this shard is the primary of. */
+  mapStats(): MapStatsReport[] {
+    return Array.from(this.#options.catalog.handles(), ({ definition }) => {
+      const report = { name: definition.name, entries: 0, bytes: 0, evicted: 0, expired: 0 }
+      for (const held of this.#held) {
+        const map = held?.replica.role === 'primary' ? held.replica.store.findMap(definition.id) : undefined
+        if (map === undefined) continue
+        report.entries += map.entries
+        report.bytes += map.bytes
+        report.evicted += map.evicted
+        report.expired += map.expired
+      }
+      return report
+    })
+  }
+
+  replicaReports(): ReplicaReport[] {
+    const nowMs = this.#options.clock.nowMs()
+    const reports: ReplicaReport[] = []
+    for (const held of this.#held) {
+      if (held === undefined || held.replica.role === 'absent') continue
+      const { replica, partition } = held
+      const { store, role, learners } = replica
+      const report = { partition, role, isServing: replica.isServing(nowMs), entries: store.entries, bytes: store.bytes, learners }
+      const uncommitted = role === 'primary' ? replica.applied - replica.committed : 0
+      reports.push(uncommitted > 0 ? { ...report, uncommitted } : report)
+    }
+    return reports
   }
 
   release(): void {
-    for (const served of this.#served) served?.store.release()
-    this.#served = []
+    this.#isOver = true
+    this.#settling.stop()
+    for (const held of this.#held) held?.replica.store.release()
+    this.#held = []
+  }
+
+  #tell(held: HeldPartition, record: PartitionRecord): void {
+    const { version, promisedUntilMs } = this.#table
+    const until = promisedUntilMs[held.partition] ?? Number.NEGATIVE_INFINITY
+    held.replica.handleRecord(this.#options.clock.nowMs(), version, record, until)
+    this.touch(held)
+  }
+
+  #open(partition: number, record: PartitionRecord): HeldPartition {
+    const { self, replication, budget, random, heldPromise } = this.#options
+    const { minInSync, leaseMs, backupTimeoutMs, logMaxBytes, copyBytesPerSecond, sessionTtlMs } = replication
+    const replica = new PartitionReplica<Waiter>({
+      ...replicaDefaults,
+      partition: partition as PartitionId,
+      self,
+      makeStore: () => new PartitionStore(budget, Math.floor(random() * 2 ** 32)),
+      heldPromise,
+      minInSync,
+      leaseMs,
+      backupTimeoutMs,
+      logMaxBytes,
+      copyBytesPerSecond,
+      sessionTtlMs,
+    })
+    const held = new HeldPartition(partition, replica, this.#settling.touch)
+    while (this.#held.length < partition) this.#held.push(undefined)
+    this.#held[partition] = held
+    this.#tell(held, record)
+    return held
+  }
+
+  #handleMessage(nowMs: number, message: ReplicationMessage): void {
+    const { partition } = message
+    let held = this.#held[partition]
+    if (held === undefined) {
+      // A primary that knows a newer table than this shard; where no table is known yet, it will say so again.
+      const record = this.#table.records[partition]
+      if (record === undefined || message.kind !== 'append') return
+      held = this.#open(partition, record)
+    }
+    held.replica.handleMessage(nowMs, message)
+    this.touch(held)
+  }
+
+  #isReplicatedOn(peer: ShardId): boolean {
+    for (const held of this.#held) {
+      if (held?.replica.role !== 'primary') continue
+      const record = this.#table.records[held.partition]
+      if (record !== undefined && names(record, peer)) return true
+    }
+    return false
+  }
+
+  #voidParts(partition: number): void {
+    for (const { parts } of this.#options.catalog.handles()) if (partition < parts.length) parts[partition] = undefined
+  }
+
+  #dropDestroyed(held: HeldPartition, nowMs: number): void {
+    if (!held.replica.isServing(nowMs)) return
+    for (const { id } of [...held.replica.store.maps()]) if (this.#destroyed.has(id)) held.append({ kind: 'dropMap', map: id })
+  }
+
+  #sumOfPrimaries(measure: (store: PartitionStore) => number): number {
+    let sum = 0
+    for (const held of this.#held) if (held?.replica.role === 'primary') sum += measure(held.replica.store)
+    return sum
+  }
+
+  #watchLimit(): void {
+    const { usedBytes, limitBytes } = this.#options.budget
+    if (usedBytes <= limitBytes) {
+      if (usedBytes < limitBytes * 0.9) this.#isOverLimit = false
+      return
+    }
+    if (this.#isOverLimit) return
+    this.#isOverLimit = true
+    this.#options.warn(
+      `copies of other shards' data hold ${formatByteSize(usedBytes)}, above this shard's limit; they go on to be kept, own writes that need room are refused`,
+      { limitBytes, usedBytes },
+    )
   }
 }
 
-/**
- * Where the log of a partition begins that starts empty. Each epoch has its own range, so that versions do not come again when a
- * lost partition is given up; 12 bits of epoch and 36 of writes fill the 48 that the store keeps.
- */
-const firstPosition = (epoch: number): number => (Math.max(0, epoch - 1) % 2 ** 12) * 2 ** 36
-
-export function mapStats(handle: MapHandle): MapStatsReport {
-  const report = { name: handle.definition.name, entries: 0, bytes: 0, evicted: 0, expired: 0 }
-  for (const part of handle.parts) {
-    if (part === undefined) continue
-    report.entries += part.entries
-    report.bytes += part.bytes
-    report.evicted += part.evicted
-    report.expired += part.expired
-  }
-  return report
+function names({ primary, backups, inSync }: PartitionRecord, shard: ShardId): boolean {
+  return primary?.shard === shard || backups.some(replica => replica.shard === shard) || inSync.some(replica => replica.shard === shard)
 }

@@ -38,6 +38,12 @@ export class PeerPipes {
     pipe.handleBatch(batch)
   }
 
+  /** Nothing more is taken; each peer hears when it has all its answers. */
+  finish(): void {
+    for (const pipe of this.#pipes.values()) pipe.finish()
+    this.#pipes.clear()
+  }
+
   peerDrained(peer: ShardId): void {
     this.#pipes.get(peer)?.drained()
   }

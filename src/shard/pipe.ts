@@ -9,13 +9,16 @@
  * 2. Every admitted operation is answered once, or dropped with the pipe; either way admission gets it back.
  * 3. Bounds: operations and bytes by admission control; this pipe is paused above `pausedAbove` operations or `pausedAboveBytes`;
  *    nothing is executed while the client does not read its answers; uploads by ChunkAssembler; declared maps by `mapSlotsMax`.
- * 4. All answers of a slice leave as one batch (or the few that hold 1 MiB each).
+ * 4. All answers of a slice leave as one batch (or the few that hold 1 MiB each). An operation that was executed and whose answer waits for
+ *    other copies holds nothing up.
+ * 5. A number of a write means the session that was declared for its partition when the operation was come to, not later.
  */
 import { invalidArgument, NearstateError } from '../base/errors.ts'
 import { partitionOfKey } from '../keys/partition-of.ts'
+import type { Ticket } from '../replication/replica-port.ts'
 import type { PipeClient, PipeHandler } from '../transport/ports.ts'
 import { ChunkAssembler } from '../wire/chunks.ts'
-import type { OperationBatch } from '../wire/generated/nearstate/v1/data.ts'
+import { type OperationBatch, OperationKind, type SessionDeclaration } from '../wire/generated/nearstate/v1/data.ts'
 import { batchTargetBytes, wireVersion } from '../wire/limits.ts'
 import { isKeyed, OperationReader } from '../wire/operations.ts'
 import { ResultWriter } from '../wire/results.ts'
@@ -24,6 +27,7 @@ import type { Gateway } from './gateway.ts'
 import { MapSlots, type MapSlot } from './map-slots.ts'
 import { type Operations, Step } from './operations.ts'
 import { type Ownership, serving } from './ownership.ts'
+import { decodeTicket } from './tickets.ts'
 import type { Turns, WorkSource } from './turns.ts'
 import type { Clock } from '../base/clock.ts'
 
@@ -47,6 +51,7 @@ export type PipeKind = 'user' | 'system' | 'peer'
 interface Waiting {
   readonly reader: OperationReader
   readonly index: number
+  readonly ticket: Ticket | undefined
 }
 
 interface ParkedPartition {
@@ -73,6 +78,11 @@ export class Pipe implements PipeHandler, WorkSource {
   readonly #parked = new Map<number, ParkedPartition>()
   /** Parked partitions whose first operation may go on. */
   readonly #ready: number[] = []
+  /** By partition: of the client's session there. */
+  readonly #tickets: (Ticket | undefined)[] = []
+  readonly #onlyTicket: Ticket | undefined
+  /** Read after everything in the queue was received. */
+  #nowMs = 0
   #underWay = 0
   /** Keys and values of the batches in the queue, and of those gone through that have left parked operations. */
   #heldBytes = 0
@@ -84,17 +94,21 @@ export class Pipe implements PipeHandler, WorkSource {
   #blocked = false
   #closed = false
   #working = false
+  #finishing = false
 
-  constructor(shared: PipeShared, client: PipeClient, kind: PipeKind) {
+  /** `onlyTicket`: of a single call, whatever its partition. */
+  constructor(shared: PipeShared, client: PipeClient, kind: PipeKind, onlyTicket?: Ticket) {
     this.#shared = shared
     this.#client = client
     this.kind = kind
+    this.#onlyTicket = onlyTicket
     this.#slots = new MapSlots(kind !== 'user')
     this.#uploads = new ChunkAssembler(shared.valueMaxBytes, shared.admission.uploads)
   }
 
   handleBatch(batch: OperationBatch): void {
-    if (this.#closed) return
+    // What comes after the shard began to stop was not taken: the last answers say so.
+    if (this.#closed || this.#finishing) return
     let reader: OperationReader
     try {
       this.#checkVersion(batch.wireVersion)
@@ -105,7 +119,7 @@ export class Pipe implements PipeHandler, WorkSource {
       this.fail(error as Error)
       return
     }
-    if (reader.count === 0) return
+    if (reader.count === 0 && reader.sessions.length === 0) return
     const refusal = this.#shared.admission.admit(reader.count, bytesOf(reader))
     if (refusal !== undefined) {
       this.#refuseAll(reader, refusal)
@@ -124,6 +138,12 @@ export class Pipe implements PipeHandler, WorkSource {
   drained(): void {
     this.#blocked = false
     if (!this.#closed) this.#shared.turns.request(this)
+  }
+
+  /** Takes nothing more, and ends the stream when everything taken is answered. */
+  finish(): void {
+    this.#finishing = true
+    this.#endIfDone()
   }
 
   closed(): void {
@@ -150,13 +170,15 @@ export class Pipe implements PipeHandler, WorkSource {
     this.#working = true
     const { clock } = this.#shared
     const wallTimeMs = clock.wallTimeMs()
+    this.#nowMs = clock.nowMs()
     let more = false
     while (!this.#blocked && !this.#closed) {
       const partition = this.#ready.pop()
       if (partition !== undefined) this.#resumePartition(partition, wallTimeMs, deadlineMs)
       else if (!this.#workBatch(wallTimeMs, deadlineMs)) break
       if (this.#writer.bytes >= batchTargetBytes) this.#flush()
-      if (clock.nowMs() >= deadlineMs) {
+      this.#nowMs = clock.nowMs()
+      if (this.#nowMs >= deadlineMs) {
         more = this.#ready.length > 0 || this.#queue.length > 0
         break
       }
@@ -227,6 +249,7 @@ export class Pipe implements PipeHandler, WorkSource {
     const { count } = reader
     let index = this.#nextIndex
     let cost = 0
+    if (index === 0 && reader.sessions.length > 0) this.#declareSessions(reader.sessions)
     while (index < count) {
       const bytesBefore = this.#writer.bytes
       this.#step(reader, index, wallTimeMs)
@@ -235,7 +258,8 @@ export class Pipe implements PipeHandler, WorkSource {
       index += 1
       if (cost < clockEvery) continue
       cost = 0
-      if (this.#writer.bytes >= batchTargetBytes || clock.nowMs() >= deadlineMs) break
+      this.#nowMs = clock.nowMs()
+      if (this.#writer.bytes >= batchTargetBytes || this.#nowMs >= deadlineMs) break
     }
     if (index < count) {
       this.#nextIndex = index
@@ -249,6 +273,7 @@ export class Pipe implements PipeHandler, WorkSource {
   }
 
   #step(reader: OperationReader, index: number, wallTimeMs: number): void {
+    if (reader.kindAt(index) === OperationKind.OPEN_SESSION) return this.#openSession(reader, index)
     const slot = this.#slots.find(reader.slotAt(index))
     if (slot === undefined || slot.denied !== undefined) {
       this.discardUpload(reader, index)
@@ -261,16 +286,17 @@ export class Pipe implements PipeHandler, WorkSource {
     if (this.#parked.size > 0) {
       const parked = this.#parked.get(partition)
       if (parked !== undefined) {
-        parked.waiting.push({ reader, index })
+        parked.waiting.push({ reader, index, ticket: this.#ticketAt(partition) })
         return
       }
     }
-    if (this.#execute(reader, index, slot, partition, wallTimeMs)) return
-    this.#parked.set(partition, { waiting: [{ reader, index }], next: 0 })
+    const ticket = this.#ticketAt(partition)
+    if (this.#execute(reader, index, slot, partition, ticket, wallTimeMs)) return
+    this.#parked.set(partition, { waiting: [{ reader, index, ticket }], next: 0 })
   }
 
   /** The operation's partition; -1: there is none, and the operation has its answer. */
-  #partitionOf(reader: OperationReader, index: number, slot: MapSlot): number {
+  #partitionOf(reader: OperationReader, index: number, slot: MapSlot | undefined): number {
     const count = this.#shared.ownership.partitionCount
     const id = reader.idAt(index)
     if (count === 0 || reader.batch.tableVersion > this.#shared.ownership.wireTableVersion) {
@@ -278,7 +304,7 @@ export class Pipe implements PipeHandler, WorkSource {
       this.#writer.notOwner(id)
       return -1
     }
-    if (!isKeyed(reader.kindAt(index))) {
+    if (slot === undefined || !isKeyed(reader.kindAt(index))) {
       const partition = reader.optionsAt(index)?.partition ?? 0
       if (partition < count) return partition
       this.#writer.error(id, invalidArgument(`Cannot use partition ${partition}: there are ${count}`))
@@ -294,16 +320,28 @@ export class Pipe implements PipeHandler, WorkSource {
   }
 
   /** False: the operation waits, and somebody will call `unpark`. */
-  #execute(reader: OperationReader, index: number, slot: MapSlot, partition: number, wallTimeMs: number): boolean {
+  #execute(
+    reader: OperationReader,
+    index: number,
+    slot: MapSlot,
+    partition: number,
+    ticket: Ticket | undefined,
+    wallTimeMs: number,
+  ): boolean {
     const { ownership, operations, gateway } = this.#shared
     const right = ownership.rightTo(partition)
-    if (right === serving.here) return operations.execute(this, reader, index, slot, partition, wallTimeMs) === Step.answered
+    if (right === serving.here)
+      return operations.execute(this, reader, index, slot, partition, ticket, this.#nowMs, wallTimeMs) === Step.answered
     const id = reader.idAt(index)
+    if (reader.optionsAt(index)?.anyReplica === true && mayBeStale(reader.kindAt(index))) {
+      slot.resolve(operations.catalog)
+      if (operations.readAny(this, reader, index, slot, partition, wallTimeMs)) return true
+    }
     if (right === serving.lost) {
       this.discardUpload(reader, index)
       this.#writer.error(id, partitionLost(partition))
     } else if (reader.batch.gateway && this.kind !== 'peer') {
-      return gateway.forward(this, reader, index, slot, partition)
+      return gateway.forward(this, reader, index, slot, partition, ticket)
     } else {
       this.discardUpload(reader, index)
       this.#writer.notOwner(id)
@@ -311,14 +349,40 @@ export class Pipe implements PipeHandler, WorkSource {
     return true
   }
 
+  #openSession(reader: OperationReader, index: number): void {
+    const { ownership, operations, gateway } = this.#shared
+    const partition = this.#partitionOf(reader, index, undefined)
+    if (partition < 0) return
+    const id = reader.idAt(index)
+    const right = ownership.rightTo(partition)
+    if (right === serving.here) operations.openSession(this, id, partition, this.#nowMs)
+    else if (right === serving.lost) this.#writer.error(id, partitionLost(partition))
+    else if (!reader.batch.gateway || this.kind === 'peer') this.#writer.notOwner(id)
+    // Asked for again when the link has room.
+    else if (!gateway.forward(this, reader, index, undefined, partition, undefined)) this.#writer.notNow(id)
+  }
+
+  #declareSessions(sessions: readonly SessionDeclaration[]): void {
+    const { partitionCount } = this.#shared.ownership
+    for (const { partition, ticket } of sessions) {
+      if (partition >= partitionCount) continue
+      while (this.#tickets.length < partition) this.#tickets.push(undefined)
+      this.#tickets[partition] = decodeTicket(ticket)
+    }
+  }
+
+  #ticketAt(partition: number): Ticket | undefined {
+    return this.#tickets[partition] ?? this.#onlyTicket
+  }
+
   #resumePartition(partition: number, wallTimeMs: number, deadlineMs: number): void {
     const parked = this.#parked.get(partition)
     if (parked === undefined) return
     const { clock } = this.#shared
     while (parked.next < parked.waiting.length) {
-      const { reader, index } = parked.waiting[parked.next] as Waiting
+      const { reader, index, ticket } = parked.waiting[parked.next] as Waiting
       const slot = this.#slots.find(reader.slotAt(index)) as MapSlot
-      if (!this.#execute(reader, index, slot, partition, wallTimeMs)) return
+      if (!this.#execute(reader, index, slot, partition, ticket, wallTimeMs)) return
       parked.next += 1
       if (clock.nowMs() >= deadlineMs && parked.next < parked.waiting.length) {
         this.#ready.push(partition)
@@ -360,6 +424,13 @@ export class Pipe implements PipeHandler, WorkSource {
     this.#shared.admission.release(count)
     this.#send(this.#writer)
     if (!this.#working) this.#readOn()
+    if (this.#finishing) this.#endIfDone()
+  }
+
+  #endIfDone(): void {
+    if (this.#closed || this.#underWay > 0) return
+    for (const batch of this.#writer.takeLast(this.#shared.ownership.wireTableVersion)) this.#client.send(batch)
+    this.closed()
   }
 
   #send(writer: ResultWriter): void {
@@ -368,6 +439,10 @@ export class Pipe implements PipeHandler, WorkSource {
     }
   }
 }
+
+/** Kinds that any replica may answer where the caller allows it. */
+const mayBeStale = (kind: number): boolean =>
+  kind === OperationKind.GET || kind === OperationKind.GET_ENTRY || kind === OperationKind.SCAN || kind === OperationKind.SIZE
 
 const bytesOf = (reader: OperationReader): number => reader.keys.length + reader.values.length
 

@@ -123,6 +123,7 @@ export interface MapStatsReport {
 }
 
 export interface ShardStatsReport {
+  /** Of partitions whose primary is this shard; maps likewise. */
   readonly entries: number
   readonly bytes: number
   readonly maps: readonly MapStatsReport[]

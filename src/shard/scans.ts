@@ -10,7 +10,7 @@ import { scanEnd } from '../storage/map-store.ts'
 import { type OperationOptions, ScanPage } from '../wire/generated/nearstate/v1/data.ts'
 import { copyInto } from '../wire/copy-into.ts'
 import { withRoom } from '../wire/operations.ts'
-import type { ResultWriter } from '../wire/results.ts'
+import type { AnswerWriter } from './answers.ts'
 
 const limitDefault = 1024
 const limitMax = 65_536
@@ -59,7 +59,7 @@ export class PageBuilder {
 }
 
 export function scanPartition(
-  writer: ResultWriter,
+  writer: AnswerWriter,
   id: number,
   part: PartitionMap,
   options: OperationOptions | undefined,

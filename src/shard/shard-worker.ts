@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { present } from '../base/assert.ts'
-import { systemClock } from '../base/clock.ts'
+import { monotonicClock } from '../base/clock.ts'
 import { systemRandom } from '../base/random.ts'
 import { connectorOf } from '../connectors/registry.ts'
 import { createPeerLinks } from '../transport/peer-links.ts'
@@ -29,13 +29,13 @@ const userCode = createUserCode({
   sliceMaxMs: limits.sliceMaxMs,
   userCodeTimeLimitMs: limits.userCodeTimeLimitMs,
   provided: providedModules,
-  nowMs: () => systemClock.nowMs(),
+  nowMs: () => monotonicClock.nowMs(),
   log,
 })
 
 const shard = new Shard({
   start,
-  clock: systemClock,
+  clock: monotonicClock,
   random: systemRandom,
   userCode,
   createNetwork(listener, addressOf) {
@@ -48,6 +48,10 @@ const shard = new Shard({
   createJobs: needs => new JobHost({ ...needs, connectorOf }),
   send,
   later: callback => void setImmediate(callback),
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms)
+    return () => clearTimeout(timer)
+  },
   delay: ms => delay(ms, undefined, { ref: false }),
 })
 

@@ -8,7 +8,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { unreachable } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { messageOf, NearstateError } from '../base/errors.ts'
-import type { ShardId } from '../base/ids.ts'
+import type { NodeId, ShardId } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
 import type { ValueCodec } from '../grid/entry-processor.ts'
 import { encodeKey } from '../keys/encode-key.ts'
@@ -27,9 +27,10 @@ import { ShardLocalMaps } from './local-maps.ts'
 import { MapCatalog } from './map-catalog.ts'
 import { Operations } from './operations.ts'
 import { Ownership } from './ownership.ts'
-import { mapStats, Partitions } from './partitions.ts'
+import { Partitions } from './partitions.ts'
 import { PeerPipes } from './peer-pipes.ts'
 import type { PipeShared } from './pipe.ts'
+import { PromiseCellReader } from './promise-cell.ts'
 import type {
   Bundle,
   FromShard,
@@ -87,6 +88,8 @@ export interface ShardOptions {
   send(message: FromShard): void
   /** Calls back after other events had their turn. */
   later(callback: () => void): void
+  /** Calls back once after so many milliseconds; answers how to give that up. */
+  after(ms: number, callback: () => void): () => void
   delay(ms: number): Promise<void>
 }
 
@@ -112,6 +115,8 @@ export class Shard implements PeerListener {
   readonly #data: DataService
   readonly #jobs: ShardJobs
   readonly #sweeper: WorkSource
+  /** Where the promises of each other node stand in the promise cell. */
+  #promiseSlots: ReadonlyMap<NodeId, number> = new Map()
   #server: { stop(graceMs: number): Promise<void> } | undefined
 
   constructor(options: ShardOptions) {
@@ -119,14 +124,33 @@ export class Shard implements PeerListener {
     const { limits } = start
     this.#options = options
     this.#ownership = new Ownership(start.id)
-    this.#partitions = new Partitions(limits, new MemoryBudget(limits.memoryMaxBytes), () => random.next())
     this.#catalog = new MapCatalog({
       autoCreateMaps: start.autoCreateMaps,
       sendAsk: (id, ask) => options.send({ type: 'ensureMap', id, ask }),
       onDropped: handle => this.#partitions.dropMap(handle),
     })
+    const promises = new PromiseCellReader(start.promiseCell)
+    this.#partitions = new Partitions({
+      self: { node: start.node, shard: start.id },
+      limits,
+      replication: start.replication,
+      budget: new MemoryBudget(limits.memoryMaxBytes),
+      clock,
+      catalog: this.#catalog,
+      random: () => random.next(),
+      heldPromise: node => {
+        const slot = this.#promiseSlots.get(node)
+        return slot === undefined ? undefined : promises.read(slot)
+      },
+      send: (to, bytes) => void this.#network.links.send(to, 'replication', bytes),
+      later: options.later,
+      after: options.after,
+      onRequest: request => options.send({ type: 'replicaRequest', request }),
+      onBroken: reason => this.#break(reason),
+      warn: (message, fields) => this.#log('warn', message, fields),
+    })
     this.#admission = new Admission(limits.queuedOperationsMax, queuedMaxBytesOf(limits))
-    this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later })
+    this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later, afterSlice: () => this.#partitions.settle() })
     this.#network = options.createNetwork(this, shard => this.#ownership.addressOf(shard))
     this.#gateway = new Gateway(this.#network.links, this.#ownership, limits.valueMaxBytes)
     const invokes = new Invokes(userCode, valueCodec, clock)
@@ -135,7 +159,7 @@ export class Shard implements PeerListener {
       turns: this.#turns,
       admission: this.#admission,
       ownership: this.#ownership,
-      operations: new Operations({ catalog: this.#catalog, partitions: this.#partitions, invokes }),
+      operations: new Operations({ catalog: this.#catalog, partitions: this.#partitions, invokes, clock }),
       gateway: this.#gateway,
       valueMaxBytes: limits.valueMaxBytes,
       pausedAbove: Math.max(1, Math.floor(limits.queuedOperationsMax / 4)),
@@ -148,7 +172,6 @@ export class Shard implements PeerListener {
       maps: new ShardLocalMaps({
         catalog: this.#catalog,
         partitions: this.#partitions,
-        ownership: this.#ownership,
         clock,
         cacheMaxBytes: Math.min(copiesMaxBytes, limits.memoryMaxBytes * copiesShare),
       }),
@@ -197,12 +220,15 @@ export class Shard implements PeerListener {
         return this.#peerPipes.handleOperations(from, bytes)
       case 'results':
         return this.#gateway.handleResults(from, bytes)
+      case 'replication':
+        return this.#handleReplication(from, bytes)
       default:
         return unreachable(kind)
     }
   }
 
   onPeerDown(peer: ShardId): void {
+    this.#partitions.peerDown(peer)
     this.#gateway.peerDown(peer)
     this.#peerPipes.peerDown(peer)
     this.#jobs.onPeerDown(peer)
@@ -217,11 +243,14 @@ export class Shard implements PeerListener {
   #command(command: ShardCommand): void {
     switch (command.kind) {
       case 'view': {
-        const change = this.#ownership.apply(command.view)
-        this.#partitions.change(change, this.#ownership, this.#catalog.handles())
+        this.#promiseSlots = new Map(command.promiseSlots)
+        this.#ownership.apply(command.view)
+        this.#partitions.handleView(command.view, command.promisedUntilMs)
         this.#gateway.viewChanged()
         return
       }
+      case 'handOver':
+        return this.#partitions.handleOrder(command.order)
       case 'maps':
         return this.#catalog.replaceAll(command.definitions)
       case 'threadLink':
@@ -291,16 +320,19 @@ export class Shard implements PeerListener {
     return {
       entries: this.#partitions.entries,
       bytes: this.#partitions.bytes,
-      maps: Array.from(this.#catalog.handles(), mapStats),
+      maps: this.#partitions.mapStats(),
       operations: this.#admission.operations,
       refused: this.#admission.refused,
       connections: this.#data.connections,
       quarantinedFunctions: this.#options.userCode.quarantined,
+      replicas: this.#partitions.replicaReports(),
     }
   }
 
   /** New work is refused, what is under way is answered for at most `graceMs`, then everything is closed. */
   async #stop(graceMs: number): Promise<null> {
+    this.#data.finishPipes()
+    this.#peerPipes.finish()
     await Promise.race([this.#admission.stop(), this.#options.delay(graceMs)])
     await this.#jobs.close()
     this.#data.endPipes()
@@ -309,6 +341,24 @@ export class Shard implements PeerListener {
     await this.#server?.stop(graceMs)
     this.#partitions.release()
     return null
+  }
+
+  #handleReplication(from: ShardId, bytes: Uint8Array): void {
+    try {
+      this.#partitions.handleReplication(from, bytes)
+    } catch (error) {
+      if (!(error instanceof NearstateError)) throw error
+      // Lost, for the sender: it says so again, and gives this replica up in the end.
+      this.#log('warn', `dropped what replicas of a peer said: ${error.message}`, { from })
+    }
+  }
+
+  /** Nothing is served or answered any more; the control thread ends the node. */
+  #break(reason: string): void {
+    this.#log('error', `the replication protocol is broken, this shard's data must not be used: ${reason}`)
+    void this.#admission.stop()
+    this.#data.endPipes()
+    this.#options.send({ type: 'broken', reason })
   }
 
   #log(level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number>> = {}): void {

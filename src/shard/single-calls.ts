@@ -1,15 +1,22 @@
 /**
  * One operation at a time, for callers that have no pipe: the unary calls and the system's own requests. Each is a pipe of its
  * own with one batch, so they mean exactly what the same operation means on a pipe, wherever the key lives.
- * "Not owner" is tried again for a while, since nothing was done; nothing else is.
+ * "Not owner" and "not now" are tried again for a while, since nothing was done; nothing else is.
  */
 import { NearstateError } from '../base/errors.ts'
 import { ChunkAssembler } from '../wire/chunks.ts'
-import { type OperationOptions, type ResultBatch, type ResultDetail, ResultStatus } from '../wire/generated/nearstate/v1/data.ts'
+import {
+  type OperationOptions,
+  type RequestId,
+  type ResultBatch,
+  type ResultDetail,
+  ResultStatus,
+} from '../wire/generated/nearstate/v1/data.ts'
 import { wireVersion } from '../wire/limits.ts'
 import { OperationBuilder } from '../wire/operations.ts'
 import { errorOf, ResultReader } from '../wire/results.ts'
 import { Pipe, type PipeKind, type PipeShared } from './pipe.ts'
+import { decodeTicket } from './tickets.ts'
 
 export interface SingleCall {
   readonly kind: number
@@ -17,6 +24,8 @@ export interface SingleCall {
   readonly key: Uint8Array
   readonly value?: Uint8Array
   readonly options?: OperationOptions
+  /** Names a write in its client's session, so that it is done once. */
+  readonly request?: RequestId
   /** Whether system maps may be named. */
   readonly as: Exclude<PipeKind, 'peer'>
 }
@@ -44,7 +53,7 @@ export class SingleCalls {
   async call(call: SingleCall): Promise<SingleAnswer> {
     for (let attempt = 0; attempt < retries; attempt += 1) {
       const answer = await this.#once(call)
-      if (answer !== 'notOwner') return answer
+      if (answer !== 'notNow') return answer
       await this.#delay(retryDelayMs)
     }
     throw new NearstateError(
@@ -53,7 +62,7 @@ export class SingleCalls {
     )
   }
 
-  #once(call: SingleCall): Promise<SingleAnswer | 'notOwner'> {
+  #once(call: SingleCall): Promise<SingleAnswer | 'notNow'> {
     return new Promise((resolve, reject) => {
       const chunks = new ChunkAssembler(Number.MAX_SAFE_INTEGER)
       const pipe = new Pipe(
@@ -68,15 +77,17 @@ export class SingleCalls {
           fail: reject,
         },
         call.as,
+        call.request === undefined ? undefined : decodeTicket(call.request.ticket),
       )
       pipe.handleBatch(batchOf(call))
     })
   }
 }
 
-function batchOf({ kind, map, key, value, options }: SingleCall): ReturnType<OperationBuilder['take']> {
+function batchOf({ kind, map, key, value, options, request }: SingleCall): ReturnType<OperationBuilder['take']> {
   const builder = new OperationBuilder()
   builder.append(kind, 0, key, 0, key.length, value, 0, value?.length ?? 0, options)
+  if (request !== undefined) builder.number(request.number, request.number - request.lowestUnanswered)
   const batch = builder.take(0, 0n)
   batch.wireVersion = wireVersion
   batch.gateway = true
@@ -87,7 +98,7 @@ function batchOf({ kind, map, key, value, options }: SingleCall): ReturnType<Ope
 function settle(
   results: ResultBatch,
   chunks: ChunkAssembler,
-  resolve: (answer: SingleAnswer | 'notOwner') => void,
+  resolve: (answer: SingleAnswer | 'notNow') => void,
   reject: (error: Error) => void,
 ): void {
   if (results.chunk !== undefined) {
@@ -98,7 +109,12 @@ function settle(
   const detail = reader.detailAt(0)
   switch (reader.statusAt(0)) {
     case ResultStatus.NOT_OWNER:
-      return resolve('notOwner')
+    case ResultStatus.NOT_NOW:
+      return resolve('notNow')
+    case ResultStatus.SESSION_UNKNOWN:
+      return reject(
+        new NearstateError('NOT_FOUND', 'Cannot write: the session is not known (any more), and nothing was done; open a new one'),
+      )
     case ResultStatus.OK:
       return resolve({ isAbsent: false, value: detail?.chunked === true ? chunks.take(0) : reader.values, detail })
     case ResultStatus.ABSENT:

@@ -154,7 +154,7 @@ export function applyEffect(store: PartitionStore, effect: Effect): void {
       return store.sessions.open(effect.epoch, store.position)
     case 'recordResult': {
       const { ticketEpoch, ticketPosition, number, result, trimTo } = effect
-      return store.sessions.record(ticketEpoch, ticketPosition, number, bytesOf(result), store.position, trimTo)
+      return store.sessions.record(ticketEpoch, ticketPosition, number, resultOf(result), store.position, trimTo)
     }
     case 'closeSession':
       return store.sessions.close(effect.ticketEpoch, effect.ticketPosition)
@@ -183,7 +183,7 @@ export function copyEffect(effect: Effect): Effect {
     case 'removeRecord':
       return { ...effect, key: bytesOf(effect.key) }
     case 'recordResult':
-      return { ...effect, result: bytesOf(effect.result) }
+      return { ...effect, result: resultOf(effect.result) }
     case 'openMap':
     case 'clear':
     case 'dropMap':
@@ -225,3 +225,8 @@ export function effectBytes(effect: Effect): number {
 
 /** A copy. Not `slice`, which for a Buffer is a view. */
 const bytesOf = (bytes: Uint8Array, start = 0, end = bytes.length): Uint8Array => new Uint8Array(bytes.subarray(start, end))
+
+/** Results of one byte, which most are, share their copies. */
+const resultOf = (result: Uint8Array): Uint8Array =>
+  result.length === 1 ? (resultsOfOneByte[result[0] as number] as Uint8Array) : bytesOf(result)
+const resultsOfOneByte: readonly Uint8Array[] = Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte))

@@ -6,6 +6,7 @@ import { bundleFile } from '../../src/bundling/bundle-file.ts'
 import type { MapDefinition } from '../../src/grid/map-definition.ts'
 import { Watchdog } from '../../src/node/watchdog.ts'
 import type { FromShard, ShardAnswers, ShardRequest, ShardStart, ToShard } from '../../src/shard/protocol.ts'
+import { createPromiseCell } from '../../src/shard/promise-cell.ts'
 import { createCallCell } from '../../src/shard/user-code/call-cell.ts'
 import { createGrpcClient, type GrpcClient } from '../../src/transport/grpc/client.ts'
 import { connectShard } from '../../src/transport/grpc/pipe-client.ts'
@@ -42,6 +43,16 @@ class ShardProcess {
       },
       autoCreateMaps: true,
       callCell: createCallCell(),
+      node: 'node-0' as NodeId,
+      promiseCell: createPromiseCell(),
+      replication: {
+        minInSync: 1,
+        leaseMs: 600,
+        backupTimeoutMs: 1000,
+        logMaxBytes: 64 * 1024 * 1024,
+        copyBytesPerSecond: 64 * 1024 * 1024,
+        sessionTtlMs: 60_000,
+      },
     }
     this.worker = new Worker(new URL('../../src/shard/shard-worker.ts', import.meta.url), { workerData: this.start })
     const ready = Promise.withResolvers<number>()
@@ -119,7 +130,11 @@ beforeAll(async () => {
     return { epoch: 1 as Epoch, primary, backups: [], inSync: [primary] }
   })
   const view = { version: 1, state: { cluster: 'test', partitionCount, leader: 'node-0', members, partitions } }
-  for (const shard of shards) shard.tell({ type: 'command', command: { kind: 'view', view } })
+  for (const shard of shards)
+    shard.tell({
+      type: 'command',
+      command: { kind: 'view', view, promisedUntilMs: new Float64Array(partitionCount).fill(Number.NEGATIVE_INFINITY), promiseSlots: [] },
+    })
   data = createGrpcClient(DataDefinition, `127.0.0.1:${ports[0]}`)
   watchdog = new Watchdog({
     timeLimitMs: 250,
@@ -136,7 +151,7 @@ afterAll(async () => {
   await Promise.all(shards.map(shard => shard.worker.terminate()))
 })
 
-const none = { ttlMs: undefined, maxIdleMs: undefined }
+const none = { ttlMs: undefined, maxIdleMs: undefined, request: undefined }
 const set = (map: string, key: string, value: unknown): Promise<unknown> =>
   data.set({ map, key: Buffer.from(key), value: encodeValue(value), ...none })
 const get = async (map: string, key: string): Promise<unknown> => {
@@ -144,7 +159,13 @@ const get = async (map: string, key: string): Promise<unknown> => {
   return found ? decodeValue(value) : undefined
 }
 const invoke = async (key: string, name: string, args: unknown): Promise<unknown> => {
-  const { result } = await data.invoke({ map: 'counters', key: Buffer.from(key), function: name, arguments: encodeValue(args) })
+  const { result } = await data.invoke({
+    map: 'counters',
+    key: Buffer.from(key),
+    function: name,
+    arguments: encodeValue(args),
+    request: undefined,
+  })
   return decodeValue(result)
 }
 

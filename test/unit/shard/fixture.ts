@@ -6,9 +6,21 @@ import type { MapDefinition } from '../../../src/grid/map-definition.ts'
 import { encodeKey } from '../../../src/keys/encode-key.ts'
 import type { KeyCodec } from '../../../src/keys/key-codec.ts'
 import { partitionOfKey } from '../../../src/keys/partition-of.ts'
-import type { ClusterView } from '../../../src/membership/cluster-state.ts'
-import type { EnsureMap, FromShard, ShardAnswers, ShardLimits, ShardRequest, ToShard } from '../../../src/shard/protocol.ts'
+import type { ClusterView, PartitionRecord } from '../../../src/membership/cluster-state.ts'
+import type { ReplicaRequest } from '../../../src/partitioning/partition-table.ts'
+import type { Ticket } from '../../../src/replication/replica-port.ts'
+import { createPromiseCell, PromiseCellWriter } from '../../../src/shard/promise-cell.ts'
+import type {
+  EnsureMap,
+  FromShard,
+  ReplicationSettings,
+  ShardAnswers,
+  ShardLimits,
+  ShardRequest,
+  ToShard,
+} from '../../../src/shard/protocol.ts'
 import { Shard, type ShardJobsNeeds } from '../../../src/shard/shard.ts'
+import { decodeTicket, encodeTicket } from '../../../src/shard/tickets.ts'
 import { Quarantine } from '../../../src/shard/user-code/quarantine.ts'
 import { SliceRunner } from '../../../src/shard/user-code/slice-runner.ts'
 import { UserCode } from '../../../src/shard/user-code/user-code.ts'
@@ -16,7 +28,13 @@ import { providedModules } from '../../../src/shard/user-code/provided-modules.t
 import { callCellOver, createCallCell } from '../../../src/shard/user-code/call-cell.ts'
 import type { DataServer, PeerListener, PeerMessageKind, PipeHandler } from '../../../src/transport/ports.ts'
 import { ChunkAssembler } from '../../../src/wire/chunks.ts'
-import type { OperationBatch, OperationOptions, ResultBatch, ResultDetail } from '../../../src/wire/generated/nearstate/v1/data.ts'
+import {
+  type OperationBatch,
+  OperationKind,
+  type OperationOptions,
+  type ResultBatch,
+  type ResultDetail,
+} from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { emptyOptions, OperationBuilder } from '../../../src/wire/operations.ts'
 import { ResultReader } from '../../../src/wire/results.ts'
 import { decodeValue, encodeValue } from '../../../src/wire/value-codec.ts'
@@ -30,7 +48,17 @@ export const limits: ShardLimits = {
   userCodeTimeLimitMs: 250,
 }
 
+export const replication: ReplicationSettings = {
+  minInSync: 1,
+  leaseMs: 600,
+  backupTimeoutMs: 1000,
+  logMaxBytes: 64 * 1024 * 1024,
+  copyBytesPerSecond: 64 * 1024 * 1024,
+  sessionTtlMs: 60_000,
+}
+
 export const partitionCount = 12
+const wellAheadMs = 1e9
 
 /** Everything that has to happen later, in order, when the test says so. */
 export class Later {
@@ -60,6 +88,9 @@ export class Later {
 export interface WorldOptions {
   readonly shards?: number
   readonly limits?: Partial<ShardLimits>
+  readonly replication?: Partial<ReplicationSettings>
+  /** Each partition on the shard after its primary's too. */
+  readonly backups?: boolean
   readonly autoCreateMaps?: boolean
   /** Answers asks for maps by itself (default). */
   readonly answersAsks?: boolean
@@ -73,6 +104,7 @@ export class World {
   readonly definitions = new Map<string, MapDefinition>()
   readonly asks: { shard: TestShard; id: number; ask: EnsureMap }[] = []
   readonly options: WorldOptions
+  view: ClusterView | undefined
   #version = 1
   #nextMapId = 1
   /** Pairs `from>to` whose messages are lost. */
@@ -81,11 +113,41 @@ export class World {
   timeStandsStill = false
   /** False: links are full. */
   linksDrain = true
+  readonly #timers: { readonly atMs: number; readonly callback: () => void }[] = []
 
   constructor(options: WorldOptions = {}) {
     this.options = options
     for (let i = 0; i < (options.shards ?? 1); i += 1) this.shards.push(new TestShard(this, `s${i}` as ShardId))
     this.publish(partition => this.shards[partition % this.shards.length])
+  }
+
+  get version(): number {
+    return this.#version
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    const timer = { atMs: this.clock.nowMs() + ms, callback }
+    this.#timers.push(timer)
+    return () => {
+      const index = this.#timers.indexOf(timer)
+      if (index >= 0) this.#timers.splice(index, 1)
+    }
+  }
+
+  /** Lets time pass, with the timers that fall due and all that comes of them. */
+  pass(ms: number): void {
+    const endMs = this.clock.nowMs() + ms
+    this.later.run()
+    for (let rounds = 0; ; rounds += 1) {
+      if (rounds > 100_000) throw new Error('it never ends')
+      const next = this.#timers.sort((a, b) => a.atMs - b.atMs)[0]
+      if (next === undefined || next.atMs > endMs) break
+      this.#timers.shift()
+      if (next.atMs > this.clock.nowMs()) this.clock.advance(next.atMs - this.clock.nowMs())
+      next.callback()
+      this.later.run()
+    }
+    this.clock.advance(endMs - this.clock.nowMs())
   }
 
   get one(): TestShard {
@@ -96,6 +158,8 @@ export class World {
     primaryOf: (partition: number) => TestShard | undefined,
     to: readonly TestShard[] = this.shards,
     dead: readonly TestShard[] = [],
+    more: Partial<PartitionRecord> | ((partition: number) => Partial<PartitionRecord>) = {},
+    promisedUntilMs = Number.NEGATIVE_INFINITY,
   ): void {
     this.#version += 1
     const view: ClusterView = {
@@ -119,11 +183,26 @@ export class World {
         partitions: Array.from({ length: partitionCount }, (_, partition) => {
           const primary = primaryOf(partition)
           const replica = primary === undefined ? undefined : { node: `node-${primary.id}` as NodeId, shard: primary.id }
-          return { epoch: this.#version as Epoch, primary: replica, backups: [], inSync: replica === undefined ? [] : [replica] }
+          const index = this.shards.findIndex(shard => shard === primary)
+          const second = this.options.backups === true ? this.shards[(index + 1) % this.shards.length] : undefined
+          const backups = second === undefined || second === primary || dead.includes(second) ? [] : [second.replica]
+          return {
+            epoch: this.#version as Epoch,
+            primary: replica,
+            backups,
+            inSync: replica === undefined ? [] : [replica, ...backups],
+            ...(typeof more === 'function' ? more(partition) : more),
+          }
         }),
       },
     }
-    for (const shard of to) shard.tell({ type: 'command', command: { kind: 'view', view } })
+    const promised = new Float64Array(partitionCount).fill(promisedUntilMs)
+    for (const shard of to) {
+      const others = this.shards.map((other, slot) => [other.node, slot] as const).filter(([node]) => node !== shard.node)
+      shard.tell({ type: 'command', command: { kind: 'view', view, promisedUntilMs: promised, promiseSlots: others } })
+      for (const [, slot] of others) shard.promise(slot, this.#version, wellAheadMs)
+    }
+    this.view = view
   }
 
   define(name: string, more: Partial<MapDefinition> = {}): MapDefinition {
@@ -174,12 +253,17 @@ export class TestShard {
   readonly logs: string[] = []
   readonly #answers = new Map<number, (message: Extract<FromShard, { type: 'answer' }>) => void>()
   readonly runner: SliceRunner
+  readonly requests: ReplicaRequest[] = []
+  broken: string | undefined
+  readonly #promises: PromiseCellWriter
   needs: ShardJobsNeeds | undefined
   #nextRequest = 1
 
   constructor(world: World, id: ShardId) {
     this.world = world
     this.id = id
+    const promiseCell = createPromiseCell()
+    this.#promises = new PromiseCellWriter(promiseCell)
     const { clock, later } = world
     const quarantine = new Quarantine()
     const runner: SliceRunner = new SliceRunner({
@@ -199,6 +283,9 @@ export class TestShard {
     this.shard = new Shard({
       start: {
         nodeName: `node-${id}`,
+        node: `node-${id}` as NodeId,
+        replication: { ...replication, ...world.options.replication },
+        promiseCell,
         index: 0,
         id,
         host: 'localhost',
@@ -240,12 +327,26 @@ export class TestShard {
       },
       send: message => this.#receive(message),
       later: later.add,
+      after: (ms, callback) => world.after(ms, callback),
       delay: ms =>
         new Promise(resolve => {
           if (!world.timeStandsStill) later.add(() => (clock.advance(ms), resolve()))
         }),
     })
     void this.shard.serve()
+  }
+
+  get node(): NodeId {
+    return `node-${this.id}` as NodeId
+  }
+
+  get replica(): { readonly node: NodeId; readonly shard: ShardId } {
+    return { node: this.node, shard: this.id }
+  }
+
+  /** What the node of the shard of that number promises from now on. */
+  promise(slot: number, version: number, untilMs: number): void {
+    this.#promises.publish(slot, { version, untilMs })
   }
 
   tell(message: ToShard): void {
@@ -271,6 +372,8 @@ export class TestShard {
     if (message.type === 'ensureMap') this.world.asked(this, message.id, message.ask)
     else if (message.type === 'answer') this.#answers.get(message.id)?.(message)
     else if (message.type === 'log') this.logs.push(message.message)
+    else if (message.type === 'replicaRequest') this.requests.push(message.request)
+    else if (message.type === 'broken') this.broken = message.reason
   }
 }
 
@@ -288,12 +391,12 @@ export async function settled<T>(world: World, promise: Promise<T>): Promise<T> 
 }
 
 export interface Answer {
-  readonly status: 'ok' | 'absent' | 'notOwner' | 'error'
+  readonly status: 'ok' | 'absent' | 'notOwner' | 'error' | 'sessionUnknown' | 'notNow'
   readonly bytes: Buffer
   readonly detail: ResultDetail | undefined
 }
 
-const statuses: readonly string[] = ['', 'ok', 'absent', 'notOwner', 'error']
+const statuses: readonly string[] = ['', 'ok', 'absent', 'notOwner', 'error', 'sessionUnknown', 'notNow']
 
 /** A client of one pipe that speaks the wire by hand. */
 export class TestClient {
@@ -313,6 +416,7 @@ export class TestClient {
   #greeted = false
   #nextId = 0
   tableVersion = 0n
+  #sessions: OperationBatch['sessions'] = []
 
   constructor(shard: TestShard, gateway: boolean) {
     this.gateway = gateway
@@ -356,12 +460,32 @@ export class TestClient {
     return this.#nextId + index
   }
 
+  /** Numbers the operation added last. */
+  number(number: number, distance = 0): void {
+    this.#builder.number(number, distance)
+  }
+
+  declare(partition: number, ticket: Ticket): void {
+    this.#sessions.push({ partition, ticket: encodeTicket(ticket) })
+  }
+
+  /** A session at the partition, opened and declared. */
+  openSession(partition: number): Ticket {
+    const answer = this.call(OperationKind.OPEN_SESSION, 'm', undefined, undefined, { partition })
+    if (answer.status !== 'ok') throw new Error(`no session: ${answer.status}`)
+    const ticket = decodeTicket(answer.bytes)
+    this.declare(partition, ticket)
+    return ticket
+  }
+
   batch(): OperationBatch {
     const count = this.#builder.count
     const batch = this.#builder.take(this.#nextId, this.tableVersion)
     this.#nextId += count
     batch.maps = this.#newMaps
     batch.gateway = this.gateway
+    batch.sessions = this.#sessions
+    this.#sessions = []
     this.#newMaps = []
     if (!this.#greeted) batch.wireVersion = 1
     this.#greeted = true

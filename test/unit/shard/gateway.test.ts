@@ -52,7 +52,7 @@ describe('a gateway', () => {
     expect(world.one.connect(true).call(SET, 'm', keyIn(1), 1).detail?.errorCode).toBe('NOT_FOUND')
   })
 
-  test('a peer that goes down answers UNAVAILABLE for reads and OUTCOME_UNKNOWN for writes; then a new pipe begins', () => {
+  test('a peer that goes down answers NOT_NOW for reads and OUTCOME_UNKNOWN for writes; then a new pipe begins', () => {
     const world = new World({ shards: 2 })
     const [one, two] = world.shards as [World['one'], World['one']]
     const client = one.connect(true)
@@ -65,7 +65,7 @@ describe('a gateway', () => {
     expect(client.answers.has(read)).toBe(false)
     one.listener?.onPeerDown(two.id)
     two.listener?.onPeerDown(one.id)
-    expect(client.answer(read).detail?.errorCode).toBe('UNAVAILABLE')
+    expect(client.answer(read).status).toBe('notNow')
     expect(client.answer(write).detail?.errorCode).toBe('OUTCOME_UNKNOWN')
     world.cut.clear()
     expect(client.value(client.call(GET, 'm', keyIn(1)))).toBe(2)
@@ -90,7 +90,7 @@ describe('a gateway', () => {
     client.flush()
     world.later.run()
     world.publish(partition => (partition % 2 === 0 ? world.one : undefined), [world.one], [world.shards[1] as World['one']])
-    expect(client.answer(id).detail?.errorCode).toBe('UNAVAILABLE')
+    expect(client.answer(id).status).toBe('notNow')
     expect(client.call(GET, 'm', keyIn(1)).detail?.errorCode).toBe('PARTITION_LOST')
   })
 
@@ -123,7 +123,7 @@ describe('a gateway', () => {
     world.cut.clear()
     world.shards[1]?.listener?.onPeerMessage(world.one.id, 'operations', Buffer.from([0xff, 0xff]))
     world.later.run()
-    expect(client.answer(id).detail?.errorCode).toBe('UNAVAILABLE')
+    expect(client.answer(id).status).toBe('notNow')
     expect(client.call(GET, 'm', keyIn(1)).status).toBe('ok')
   })
 })
@@ -135,16 +135,26 @@ describe('single calls', () => {
     if (server === undefined) throw new Error('not serving')
     for (const partition of [0, 1]) {
       const key = Buffer.from(keyIn(partition))
-      const none = { ttlMs: undefined, maxIdleMs: undefined }
+      const none = { ttlMs: undefined, maxIdleMs: undefined, request: undefined }
       const { version } = await settled(world, server.set({ map: 'm', key, value: encodeValue('v'), ...none }))
       const found = await settled(world, server.get({ map: 'm', key }))
       expect(found).toMatchObject({ found: true, version })
       expect(decodeValue(found.value)).toBe('v')
-      expect(await settled(world, server.delete({ map: 'm', key }))).toEqual({ existed: true })
+      expect(await settled(world, server.delete({ map: 'm', key, request: undefined }))).toEqual({ existed: true })
       expect(await settled(world, server.get({ map: 'm', key }))).toMatchObject({ found: false })
     }
     await expect(
-      settled(world, server.set({ map: '__x', key: Buffer.from('k'), value: encodeValue(1), ttlMs: undefined, maxIdleMs: undefined })),
+      settled(
+        world,
+        server.set({
+          map: '__x',
+          key: Buffer.from('k'),
+          value: encodeValue(1),
+          ttlMs: undefined,
+          maxIdleMs: undefined,
+          request: undefined,
+        }),
+      ),
     ).rejects.toMatchObject({
       code: 'PERMISSION_DENIED',
     })
