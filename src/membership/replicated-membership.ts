@@ -65,6 +65,7 @@ export class ReplicatedMembership {
   /** This node's own requests: since when each is unanswered. */
   readonly #askedSinceMs = new Map<string, { readonly sinceMs: number; readonly request: ReplicaRequest }>()
   #silentLeader: string | undefined
+  #coordinatorOut = false
   #view: ClusterView | undefined
 
   constructor(options: ReplicatedMembershipOptions, rules: MembershipRules = everyMembershipRule) {
@@ -107,6 +108,7 @@ export class ReplicatedMembership {
 
   /** The coordinator cannot be reached, or can again. */
   handleCoordinator(nowMs: number, isOut: boolean): void {
+    this.#coordinatorOut = isOut
     this.#suspicion.handleCoordinator(nowMs, isOut)
   }
 
@@ -174,8 +176,12 @@ export class ReplicatedMembership {
     return changes.length === 0 ? undefined : { expectedVersion: version, state: moved, changes }
   }
 
-  /** Hand-overs to order, if this node leads; sent to their `from` node, again about every 500 ms. */
+  /**
+   * Hand-overs to order, if this node leads; sent to their `from` node, again about every 500 ms. None while the coordinator is out: a
+   * primary that stopped for one could not go on before it is back.
+   */
   orders(): readonly HandOverOrder[] {
+    if (this.#coordinatorOut) return []
     const state = this.#view?.state
     if (state === undefined || state.leader === undefined) return []
     return findMember(state, this.#options.self)?.name === state.leader ? this.#steps.orders(state) : []

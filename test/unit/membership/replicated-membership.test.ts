@@ -185,6 +185,17 @@ describe('a replicated cluster', () => {
     expect(kinds(a.propose(nowMs + 63_000)).slice(0, 1)).toEqual(['suspect'])
   })
 
+  it('orders no hand-over while the coordinator is out: a primary that stopped for it could not go on', () => {
+    const cluster = new TestCluster(['a', 'b', 'c'])
+    cluster.write({ ...cluster.state, members: cluster.state.members.map(one => (one.name === 'c' ? { ...one, status: 'leaving' } : one)) })
+    const a = cluster.at('a')
+    expect(a.orders()).not.toEqual([])
+    a.handleCoordinator(cluster.nowMs, true)
+    expect(a.orders()).toEqual([])
+    a.handleCoordinator(cluster.nowMs + 1000, false)
+    expect(a.orders()).not.toEqual([])
+  })
+
   it('a session that ends just after an outage has its time to live from the end of the outage', () => {
     const cluster = new TestCluster(['a', 'b', 'c'])
     const { nowMs } = cluster

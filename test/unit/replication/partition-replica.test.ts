@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { HelloMessage } from '../../../src/replication/messages.ts'
 import { recordOf, replicaOf, TestGroup } from './fixture.ts'
 
 const formed = (): TestGroup => {
@@ -105,6 +106,18 @@ describe('after a promotion', () => {
     expect(group.at('b').isServing(group.nowMs)).toBe(true)
   })
 
+  it('asks for no turn before it serves, sessions or not', () => {
+    const group = formed()
+    group.at('a').openSession(group.nowMs)
+    group.settle()
+    group.pass(20)
+    group.tell(recordOf(2, 'b', 'b', 'ac'), 'b', group.nowMs + 400)
+    group.pass(1, () => true)
+    const { nowMs } = group
+    expect(group.at('b').store.sessions.size).toBe(1)
+    expect(group.at('b').nextDeadlineMs(nowMs)).toBeGreaterThan(nowMs)
+  })
+
   it('inherited entries are answered only with acknowledgements of the new epoch', () => {
     const group = formed()
     group.write('a', 'k', 'v')
@@ -114,6 +127,24 @@ describe('after a promotion', () => {
     expect(group.answered('b')).toEqual([])
     group.settle(message => message.to === replicaOf('a').shard)
     expect(group.answered('b')).toEqual(['read'])
+  })
+})
+
+describe('a late hello', () => {
+  it('of a backup that has acknowledged since does not remove it', () => {
+    const group = new TestGroup('ab', { logRetainBytes: 0 })
+    group.tell(recordOf(1, 'a', 'ab'))
+    group.settle()
+    const hello = { kind: 'hello', partition: 0, epoch: 1, from: replicaOf('b').shard, to: replicaOf('a').shard } as const
+    for (let i = 0; i < 3; i += 1) {
+      group.write('a', 'k', `${i}`)
+      group.settle()
+      group.pass(20)
+    }
+    const asked = group.requests.length
+    group.deliver({ ...hello, holds: { epoch: 1, position: 1 }, givenUp: 0, follows: true } as HelloMessage)
+    group.pass(200)
+    expect(group.requests.slice(asked)).toEqual([])
   })
 })
 

@@ -53,4 +53,14 @@ describe('promises between two nodes', () => {
     c.handleTable(3, [recordOf(3, 'c', 'c')])
     expect(c.promisedUntilMs(0)).toBe(1600)
   })
+
+  it('whoever was handed a partition does not wait, in later records either', () => {
+    const b = promisesOf('b')
+    b.handleTable(1, [recordOf(1, 'a', 'ab')])
+    b.handleHeartbeat(1000, { kind: 'heartbeat', from: node('a'), to: node('b'), version: 1, sentAtMs: 0 })
+    b.handleTable(2, [recordOf(2, 'b', 'ab', '', { handedOver: true })])
+    expect(b.promisedUntilMs(0)).toBe(Number.NEGATIVE_INFINITY)
+    b.handleTable(3, [recordOf(3, 'b', 'b')])
+    expect(b.promisedUntilMs(0)).toBe(Number.NEGATIVE_INFINITY)
+  })
 })
