@@ -5,8 +5,8 @@
  * Owns: what is done with a newer view, joining and leaving. Does not: decide (the cores), keep the session (session-keeper.ts), write
  * proposals (proposer.ts), pace single peers (heartbeats.ts), move data (shards).
  *
- * 1. A newer view, wherever it comes from, is learned in one go: membership, promises, slots, shards, the rest of the node, heartbeats.
- *    Promises come before the shards: a node stops promising before its shard acts on a promotion.
+ * 1. A newer view, wherever it comes from, is learned by membership and promises at once, and told to the shards and the rest of the node
+ *    within moments. Promises come before the shards: a node stops promising before its shard acts on a promotion.
  * 2. Neither a lapsed session nor a coordinator out of reach ends the node. A table that declares it dead, or does not know it any more,
  *    does: `onDeposed` is called once.
  */
@@ -77,6 +77,8 @@ export interface ClusterDriverOptions {
 }
 
 const retryMs = 300
+/** A table that not all members within reach have made promises about is told to the shards after this time all the same. */
+const postWithinMs = 10
 /** A leave by failure tells the others so long at the most; they notice by themselves. */
 const tellTimeoutMs = 2000
 const waitingLogMs = 10_000
@@ -96,6 +98,8 @@ export class ClusterDriver {
   readonly #proposer: Proposer
   readonly #orders: ReplicaOrders
   readonly #timers: readonly NodeJS.Timeout[]
+  /** There is a view that the shards have not been told of. */
+  #postTimer: NodeJS.Timeout | undefined
   #isMember = false
   /** When timers ran last. */
   #turnAtMs: number
@@ -129,7 +133,10 @@ export class ClusterDriver {
       linkTo: options.linkTo,
       renewLink: options.renewLink,
       onView: view => this.#learn(view),
-      onPromise: node => this.#slots.publish(node, this.#promises.held(node)),
+      onPromise: node => {
+        this.#slots.publish(node, this.#promises.held(node))
+        this.#postIfPromised()
+      },
       onReset: () => this.#proposer.lookSoon(),
     })
     this.#proposer = new Proposer({
@@ -365,6 +372,7 @@ export class ClusterDriver {
     this.#stopping.abort()
     this.#isMember = false
     this.#proposer.stop()
+    clearTimeout(this.#postTimer)
     for (const timer of this.#timers) clearInterval(timer)
     this.#watch.stop()
     this.#heartbeats.stop()
@@ -411,23 +419,43 @@ export class ClusterDriver {
   #learn(view: ClusterView): void {
     const known = this.#membership.view
     if (this.#stopping.signal.aborted || (known !== undefined && view.version <= known.version)) return
-    const { self, feed, postView } = this.#options
+    const { self } = this.#options
     const nowMs = this.#nowMs
     this.#membership.handleView(nowMs, view)
     this.#promises.handleTable(view.version, view.state.partitions)
     this.#promises.forget(nowMs, node => findMember(view.state, node) !== undefined)
     this.#slots.handleNodes(view.state.members.map(({ id }) => id).filter(id => id !== self.id))
     if (this.#hasEnded(findMember(view.state, self.id))) return
-    postView({
+    this.#heartbeats.beat()
+    this.#proposer.lookSoon()
+    this.#postTimer ??= setTimeout(() => this.#post(), postWithinMs)
+    this.#postIfPromised()
+  }
+
+  /**
+   * The shards learn a table when the promises about it are there, so that reads need not wait for them: until then they go on by the
+   * promises about the table before.
+   */
+  #postIfPromised(): void {
+    const view = this.#membership.view
+    if (this.#postTimer === undefined || view === undefined) return
+    const others = view.state.members.filter(member => member.id !== this.#options.self.id && isReachable(member))
+    if (others.every(({ id }) => (this.#promises.held(id)?.version ?? 0) >= view.version)) this.#post()
+  }
+
+  #post(): void {
+    clearTimeout(this.#postTimer)
+    this.#postTimer = undefined
+    const { view } = this.#membership
+    if (view === undefined || this.#stopping.signal.aborted) return
+    this.#options.postView({
       kind: 'view',
       view,
       promisedUntilMs: Float64Array.from(view.state.partitions, (_, partition) => this.#promises.promisedUntilMs(partition)),
       promiseSlots: this.#slots.entries(),
     })
-    feed.offer(view)
-    this.#heartbeats.beat()
+    this.#options.feed.offer(view)
     this.#orders.give()
-    this.#proposer.lookSoon()
   }
 
   /** Invariant 2. */

@@ -1,13 +1,16 @@
 /**
  * The promises that a node holds, in memory that its control thread writes and its shards read before they answer.
  *
- * One slot per other node; the command `view` tells which. A slot is 32 bytes:
+ * One slot per other node; the command `view` tells which. A slot is 64 bytes:
  *
- *   i32 sequence (odd: being written) | i32 unused | f64 version (0: no promise) | f64 untilMs on `monotonicClock` | 8 unused
+ *   i32 sequence (odd: being written) | i32 unused | newest: f64 version (0: no promise), f64 untilMs on `monotonicClock` |
+ *   the one of the version before: f64, f64 | 24 unused
  *
  * 1. A reader sees a promise whole or not at all: the sequence is the same, and even, before and after. Every word is read and written
  *    with Atomics, since a plain read may be moved past the second look at the sequence.
  * 2. A writer that stopped half-way leaves no promise, never half of one.
+ * 3. A promise of a newer table does not take the place of the one before: a shard that is to learn that table in a moment goes on
+ *    answering by the promise of the one that it has applied.
  */
 import { assert } from '../base/assert.ts'
 import type { HeldPromise } from '../replication/replica-port.ts'
@@ -15,9 +18,9 @@ import type { HeldPromise } from '../replication/replica-port.ts'
 /** Other nodes that a node can hold promises of at a time. */
 export const promiseSlotCount = 1024
 
-const slotWords = 8
-const versionWord = 2
-const untilWord = 4
+const slotWords = 16
+const newestWord = 2
+const earlierWord = 6
 /** Looks at a slot that is being written; a write takes less than a microsecond unless its thread is interrupted. */
 const looksMax = 200
 
@@ -27,9 +30,16 @@ export const createPromiseCell = (): SharedArrayBuffer => new SharedArrayBuffer(
 const number = new Float64Array(1)
 const words = new Int32Array(number.buffer)
 
+interface Written {
+  readonly newest: HeldPromise | undefined
+  readonly earlier: HeldPromise | undefined
+}
+const nothing: Written = { newest: undefined, earlier: undefined }
+
 /** The control thread's end; there is one. */
 export class PromiseCellWriter {
   readonly #cell: Int32Array
+  readonly #written = new Map<number, Written>()
 
   constructor(cell: SharedArrayBuffer) {
     this.#cell = new Int32Array(cell)
@@ -38,11 +48,20 @@ export class PromiseCellWriter {
   /** undefined: none is held. */
   publish(slot: number, promise: HeldPromise | undefined): void {
     const at = slotAt(slot)
+    const { newest, earlier } = this.#written.get(slot) ?? nothing
+    const isNewer = promise !== undefined && newest !== undefined && promise.version > newest.version
+    const kept = promise === undefined ? undefined : isNewer ? newest : earlier
+    this.#written.set(slot, { newest: promise, earlier: kept })
     const sequence = Atomics.load(this.#cell, at) | 1
     Atomics.store(this.#cell, at, sequence)
-    this.#store(at + versionWord, promise?.version ?? 0)
-    this.#store(at + untilWord, promise?.untilMs ?? 0)
+    this.#storePromise(at + newestWord, promise)
+    this.#storePromise(at + earlierWord, kept)
     Atomics.store(this.#cell, at, (sequence + 1) | 0)
+  }
+
+  #storePromise(at: number, promise: HeldPromise | undefined): void {
+    this.#store(at, promise?.version ?? 0)
+    this.#store(at + 2, promise?.untilMs ?? 0)
   }
 
   #store(at: number, value: number): void {
@@ -52,35 +71,46 @@ export class PromiseCellWriter {
   }
 }
 
-interface Seen {
+interface Seen extends Written {
   readonly sequence: number
-  readonly promise: HeldPromise | undefined
 }
 
 /** A shard's end. What has not changed since the last look costs one load. */
 export class PromiseCellReader {
   readonly #cell: Int32Array
-  readonly #seen: Seen[] = Array.from({ length: promiseSlotCount }, () => ({ sequence: 0, promise: undefined }))
+  readonly #seen: Seen[] = Array.from({ length: promiseSlotCount }, () => ({ sequence: 0, ...nothing }))
 
   constructor(cell: SharedArrayBuffer) {
     this.#cell = new Int32Array(cell)
   }
 
-  read(slot: number): HeldPromise | undefined {
+  /** The promise of that version, if there is one; else, and without a version, the newest. */
+  read(slot: number, version?: number): HeldPromise | undefined {
+    const { newest, earlier } = this.#look(slot)
+    return earlier !== undefined && earlier.version === version ? earlier : newest
+  }
+
+  #look(slot: number): Written {
     const at = slotAt(slot)
     for (let look = 0; look < looksMax; look += 1) {
       const sequence = Atomics.load(this.#cell, at)
       if (sequence % 2 !== 0) continue
       const seen = this.#seen[slot] as Seen
-      if (seen.sequence === sequence) return seen.promise
-      const version = this.#load(at + versionWord)
-      const untilMs = this.#load(at + untilWord)
+      if (seen.sequence === sequence) return seen
+      const newest = this.#loadPromise(at + newestWord)
+      const earlier = this.#loadPromise(at + earlierWord)
       if (Atomics.load(this.#cell, at) !== sequence) continue
-      const promise = version === 0 ? undefined : { version, untilMs }
-      this.#seen[slot] = { sequence, promise }
-      return promise
+      const fresh = { sequence, newest, earlier }
+      this.#seen[slot] = fresh
+      return fresh
     }
-    return undefined
+    return nothing
+  }
+
+  #loadPromise(at: number): HeldPromise | undefined {
+    const version = this.#load(at)
+    const untilMs = this.#load(at + 2)
+    return version === 0 ? undefined : { version, untilMs }
   }
 
   #load(at: number): number {

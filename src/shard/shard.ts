@@ -117,6 +117,7 @@ export class Shard implements PeerListener {
   readonly #sweeper: WorkSource
   /** Where the promises of each other node stand in the promise cell. */
   #promiseSlots: ReadonlyMap<NodeId, number> = new Map()
+  #viewVersion = 0
   #server: { stop(graceMs: number): Promise<void> } | undefined
 
   constructor(options: ShardOptions) {
@@ -140,7 +141,7 @@ export class Shard implements PeerListener {
       random: () => random.next(),
       heldPromise: node => {
         const slot = this.#promiseSlots.get(node)
-        return slot === undefined ? undefined : promises.read(slot)
+        return slot === undefined ? undefined : promises.read(slot, this.#viewVersion)
       },
       send: (to, bytes) => void this.#network.links.send(to, 'replication', bytes),
       later: options.later,
@@ -244,6 +245,7 @@ export class Shard implements PeerListener {
     switch (command.kind) {
       case 'view': {
         this.#promiseSlots = new Map(command.promiseSlots)
+        this.#viewVersion = command.view.version
         this.#ownership.apply(command.view)
         this.#partitions.handleView(command.view, command.promisedUntilMs)
         this.#gateway.viewChanged()

@@ -27,11 +27,25 @@ it('keeps slots apart and answers the newest promise of each', () => {
   expect(reader.read(2)).toBeUndefined()
 })
 
+it('keeps the promise of the version before, for a shard that is about to learn the newer table', () => {
+  const cell = createPromiseCell()
+  const writer = new PromiseCellWriter(cell)
+  const reader = new PromiseCellReader(cell)
+  writer.publish(0, { version: 7, untilMs: 100 })
+  writer.publish(0, { version: 8, untilMs: 120 })
+  writer.publish(0, { version: 8, untilMs: 140 })
+  expect([reader.read(0), reader.read(0, 7), reader.read(0, 8), reader.read(0, 6)].map(promise => promise?.untilMs)).toEqual([
+    140, 100, 140, 140,
+  ])
+  writer.publish(0, undefined)
+  expect(reader.read(0, 7)).toBeUndefined()
+})
+
 it('answers none while a write stands half-way', () => {
   const cell = createPromiseCell()
   const writer = new PromiseCellWriter(cell)
   writer.publish(3, { version: 1, untilMs: 1 })
-  new Int32Array(cell)[3 * 8] = 1
+  new Int32Array(cell)[3 * 16] = 1
   expect(new PromiseCellReader(cell).read(3)).toBeUndefined()
 })
 
