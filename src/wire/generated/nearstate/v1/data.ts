@@ -281,20 +281,28 @@ export interface InvokeResponse {
   result: Buffer;
 }
 
-/** Names a write, so that it takes effect once however often it is sent. Absent: it is done each time that it arrives. */
+/**
+ * Names a write, so that it takes effect once however often it is sent: the same call with the same ticket and number, after whatever failure,
+ * does nothing and gets the first one's answer. Absent: it is done each time that it arrives.
+ */
 export interface RequestId {
-  /** See SessionDeclaration.ticket. */
+  /** Of a session at the partition of the key: partition = (murmur2(affinity) & 0x7fffffff) mod partition_count, see docs/guides/other-languages.md. */
   ticket: Buffer;
-  /** 1, 2, 3 ... per ticket. */
+  /** 1, 2, 3 ... per ticket, in the order of the calls; at most 1024 above lowest_unanswered - 1. 0 is INVALID_ARGUMENT. */
   number: number;
-  /** The lowest number that the client has no answer to; results below it are forgotten. */
+  /**
+   * The lowest number that the client has no answer to, at most `number`. Results below it are forgotten: a write that is sent again
+   * with a lower number is OUTCOME_UNKNOWN, never done twice. A client that has one call under way at a time says `number`.
+   */
   lowestUnanswered: number;
 }
 
+/** `partition` is the index of a partition, from 0; INVALID_ARGUMENT when there is no such one. */
 export interface OpenSessionRequest {
   partition: number;
 }
 
+/** 16 bytes to be handed back as they are. */
 export interface OpenSessionResponse {
   ticket: Buffer;
 }
@@ -2238,7 +2246,11 @@ export const DataDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Opens a session at a partition, so that a write can be retried: it takes effect once. */
+    /**
+     * Opens a session at a partition, so that a write to it can be retried: it takes effect once. Any shard takes the call. Not idempotent, and
+     * harmless when repeated: a session is forgotten a minute after its last use. A write under it is then NOT_FOUND, and nothing is
+     * done: open a new one, unless the write was tried before, in which case it may have been done then.
+     */
     openSession: {
       name: "OpenSession",
       requestType: OpenSessionRequest as typeof OpenSessionRequest,
