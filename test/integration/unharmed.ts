@@ -7,13 +7,17 @@ import { HistoryLoad, violationsIn } from './histories.ts'
 
 const signal = new AbortController().signal
 
+/** Each run has maps of its own: a history begins with nothing. */
+let runs = 0
+
 /** Runs `fault` under both loads, and expects that nobody could tell. */
 export async function unharmed(
   { grids, grid }: { readonly grids: readonly Grid[]; readonly grid: Grid },
   fault: () => Promise<void>,
 ): Promise<void> {
-  const histories = new HistoryLoad(grids, { map: 'histories', keys: 8, pauseMs: 30 })
-  const ledger = new Ledger(grids, grid.cluster.describe().partitionCount, { map: 'ledger', pauseMs: 40 })
+  runs += 1
+  const histories = new HistoryLoad(grids, { map: `histories-${runs}`, keys: 8, pauseMs: 30 })
+  const ledger = new Ledger(grids, grid.cluster.describe().partitionCount, { map: `ledger-${runs}`, pauseMs: 40 })
   await ledger.start()
   histories.start()
   try {
