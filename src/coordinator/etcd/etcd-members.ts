@@ -72,7 +72,7 @@ export class EtcdMembers {
       try {
         if (this.#isClosed) throw new Error('No connection established: it was closed')
         const answer = await call.run(member, { deadline: Date.now() + leftMs })
-        this.#trouble.end()
+        this.reached()
         return answer
       } catch (error) {
         const failure = judgeFailure(error)
@@ -106,6 +106,15 @@ export class EtcdMembers {
     left.abort(new Error(`etcd member ${member.address} failed: ${reason}`))
   }
 
+  reached(): void {
+    this.#trouble.end()
+  }
+
+  /** By a stream that cannot be made; calls tell it by themselves. */
+  unreached(reason: string): void {
+    if (!this.#isClosed) this.#trouble.begin(reason)
+  }
+
   close(): void {
     this.#isClosed = true
     this.#moved.abort()
@@ -115,13 +124,10 @@ export class EtcdMembers {
   #unavailable<T>(call: EtcdCall<T>, { kind, reason }: EtcdFailure, cause: unknown): NearstateError {
     const where = this.#members.map(({ address }) => address).join(', ')
     const outcome = kind === 'unknown' && !call.mayRepeat ? '; it may or may not have happened' : ''
-    if (!this.#isClosed) this.#trouble.begin(reason)
+    this.unreached(reason)
     return new NearstateError('UNAVAILABLE', `Cannot ${call.action}: etcd at ${where} does not answer (${reason})${outcome}`, { cause })
   }
 }
 
-const refusal = (
-  action: string,
-  { code, reason }: { readonly code: ErrorCode; readonly reason: string },
-  cause: unknown,
-): NearstateError => new NearstateError(code, `Cannot ${action}: etcd refuses it: ${reason}`, { cause })
+const refusal = (action: string, { code, reason }: { readonly code: ErrorCode; readonly reason: string }, cause: unknown): NearstateError =>
+  new NearstateError(code, `Cannot ${action}: etcd refuses it: ${reason}`, { cause })

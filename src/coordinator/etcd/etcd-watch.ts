@@ -20,7 +20,7 @@ import type { KeySpace } from './key-space.ts'
 import { type OnTrouble, Trouble } from './trouble.ts'
 
 const backOffMinMs = 100
-const backOffMaxMs = 2000
+const backOffMaxMs = 500
 /** A stream that breaks now and then, as at each change of leader, is no trouble. */
 const failuresUntold = 3
 /** From asking for a stream to its first message. */
@@ -72,11 +72,23 @@ export class EtcdWatch {
         await this.#stream(this.#place, () => (failures = 0))
       } catch (error) {
         failures += 1
-        if (failures >= failuresUntold) this.#trouble.begin(error instanceof NearstateError ? error.message : judgeFailure(error).reason)
+        this.#tellTrouble(error, failures)
       }
       const backOffMs = Math.min(backOffMinMs * 2 ** failures, backOffMaxMs)
       await sleep(backOffMs, undefined, { signal: this.#stop }).catch(() => {})
     }
+  }
+
+  /** That etcd does not answer is told once for all watches and calls; what concerns this watch alone, by itself. */
+  #tellTrouble(error: unknown, failures: number): void {
+    if (isAborted(this.#stop) || failures < failuresUntold) return
+    if (error instanceof NearstateError) {
+      if (error.code !== 'UNAVAILABLE') this.#trouble.begin(error.message)
+      return
+    }
+    const { kind, reason } = judgeFailure(error)
+    if (kind === 'unreached' || kind === 'leaderless') this.#members.unreached(reason)
+    else this.#trouble.begin(reason)
   }
 
   async #reportAll(): Promise<Place> {
@@ -114,6 +126,7 @@ export class EtcdWatch {
         if (answer.created) {
           clearTimeout(patience)
           this.#trouble.end()
+          this.#members.reached()
           onCreated()
         }
         for (const event of answer.events) this.#apply(place, event)
