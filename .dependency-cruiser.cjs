@@ -1,6 +1,6 @@
 // Import boundaries: the table "Folders" of the architecture, as rules. Checked by scripts/check.ts, which also fails on 0 modules.
 const cores = ['partitioning', 'storage', 'replication', 'membership', 'grid', 'streaming']
-const adapters = ['telemetry', 'transport', 'coordinator', 'connectors', 'bundling']
+const adapters = ['telemetry', 'transport', 'coordinator', 'connectors', 'bundling', 'durability']
 
 /** folder -> folders it may import, besides itself and base */
 const mayImport = {
@@ -19,6 +19,7 @@ const mayImport = {
   coordinator: ['membership', 'wire', 'transport'],
   connectors: ['streaming', 'wire'],
   bundling: [],
+  durability: ['storage', 'wire'],
   shard: [...cores, 'keys', 'wire', ...adapters],
   node: ['shard', ...cores, 'keys', 'wire', ...adapters, 'config'],
   client: ['keys', 'wire', 'transport', 'bundling'],
@@ -38,6 +39,7 @@ const doors = {
   yaml: 'config',
   etcd3: 'coordinator',
   esbuild: 'bundling',
+  lmdb: 'durability',
   '@jridgewell/trace-mapping': 'bundling',
   commander: 'cli',
   'cli-table3': 'cli',
