@@ -87,7 +87,7 @@ export class Operations {
     }
     const { handle } = slot
     if (handle === undefined) {
-      if (partitions.mayHoldUnknownMaps(held, nowMs)) {
+      if (partitions.mayServeUnknownMaps(held, nowMs)) {
         pipe.discardUpload(reader, index)
         pipe.writer.notNow(reader.idAt(index))
         return Step.answered
@@ -119,9 +119,10 @@ export class Operations {
   /** Answers a read with what this replica has, if it has anything whole; false: it has not. Touches nothing. */
   readAny(pipe: Pipe, reader: OperationReader, index: number, slot: MapSlot, partition: number, wallTimeMs: number): boolean {
     const held = this.#options.partitions.find(partition)
-    if (held === undefined || slot.refusal !== undefined) return false
-    if (held.replica.role !== 'backup' && held.replica.role !== 'primary') return false
+    if (held === undefined || (held.replica.role !== 'backup' && held.replica.role !== 'primary')) return false
     slot.resolve(this.catalog)
+    if (slot.refusal !== undefined) return false
+    if (slot.handle === undefined && this.#options.partitions.holdsUnknownMaps(held)) return false
     const part = slot.handle === undefined ? undefined : this.#options.partitions.findPart(slot.handle, held)
     const id = reader.idAt(index)
     const kind = reader.kindAt(index)

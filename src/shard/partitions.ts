@@ -186,12 +186,15 @@ export class Partitions {
   }
 
   /**
-   * Whether a map that the catalog does not know may be here all the same: this replica was promoted, and holds one that its node has not
-   * heard of yet. Nothing must be answered for maps that are not known then.
+   * Whether this replica began to serve a moment ago and holds a map that its node has not heard of yet: nothing must be said then of maps
+   * that are not known.
    */
-  mayHoldUnknownMaps(held: HeldPartition, nowMs: number): boolean {
-    if (nowMs - held.servesSinceMs > catalogLagMs) return false
-    for (const { id } of held.replica.store.maps()) if (!this.#options.catalog.knows(id) && !this.#destroyed.has(id)) return true
+  mayServeUnknownMaps(held: HeldPartition, nowMs: number): boolean {
+    return nowMs - held.servesSinceMs < catalogLagMs && this.holdsUnknownMaps(held)
+  }
+
+  holdsUnknownMaps({ replica }: HeldPartition): boolean {
+    for (const { id } of replica.store.maps()) if (!this.#options.catalog.knows(id) && !this.#destroyed.has(id)) return true
     return false
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { emptyBatch } from '../../../src/wire/operations.ts'
-import { keyIn, World } from './fixture.ts'
+import { keyIn, World, replication } from './fixture.ts'
 
 const { GET, GET_ENTRY, SET, DELETE, PUT_IF_ABSENT, REPLACE, EXPIRE, SIZE, CLEAR } = OperationKind
 
@@ -163,7 +163,9 @@ describe('routing', () => {
     const before = client.call(GET_ENTRY, 'm', key).detail?.version ?? 0n
     world.publish(partition => (partition === 0 ? undefined : world.shards[1]))
     expect(client.call(GET, 'm', key).detail?.errorCode).toBe('PARTITION_LOST')
-    world.publish(() => world.one)
+    world.publish(() => world.one, world.shards, [], { givenUp: 1 })
+    expect(client.call(GET, 'm', key).status).toBe('notNow')
+    world.pass(replication.leaseMs)
     expect(client.call(GET, 'm', key).status).toBe('absent')
     client.call(SET, 'm', key, 1)
     expect(client.call(GET_ENTRY, 'm', key).detail?.version).toBeGreaterThan(before)
@@ -259,13 +261,24 @@ describe('slices, admission and clients that go away', () => {
     await world.one.ask({ kind: 'stop', graceMs: 1 })
   })
 
-  test('while stopping, new operations are refused as unavailable', () => {
-    const world = new World()
+  test('while stopping, what was taken is answered, then the stream ends; new streams are refused as unavailable', () => {
+    const world = new World({ answersAsks: false })
     const client = world.one.connect()
-    world.one.tell({ type: 'request', id: 1, request: { kind: 'stop', graceMs: 100 } })
-    client.add(GET, 'm', 'a')
+    const taken = client.add(SET, 'm', 'a', 1)
     client.flush()
-    expect(client.answer(0).detail?.errorCode).toBe('UNAVAILABLE')
+    world.one.tell({ type: 'request', id: 1, request: { kind: 'stop', graceMs: 100 } })
+    const late = client.add(GET, 'm', 'b')
+    client.flush()
+    expect(client.batches).toEqual([])
+    world.one.tell({ type: 'reply', id: world.asks[0]?.id ?? 0, value: world.define('m') })
+    world.later.run()
+    expect(client.answer(taken).status).toBe('ok')
+    expect(client.batches.at(-1)?.last).toBe(true)
+    expect(client.answers.has(late)).toBe(false)
+    const other = world.one.connect()
+    other.add(GET, 'm', 'a')
+    other.flush()
+    expect(other.answer(0).detail?.errorCode).toBe('UNAVAILABLE')
   })
 })
 

@@ -1,0 +1,410 @@
+/** Two shards that hold each partition together, over links that lose what is under way when told to. */
+import { describe, expect, test } from 'vitest'
+import type { Epoch, PartitionId } from '../../../src/base/ids.ts'
+import type { Ticket } from '../../../src/replication/replica-port.ts'
+import { OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
+import { encodeValue } from '../../../src/wire/value-codec.ts'
+import { keyIn, settled, type TestClient, type TestShard, World, type WorldOptions } from './fixture.ts'
+
+const { GET, GET_ENTRY, SET, DELETE, PUT_IF_ABSENT, SCAN, SIZE, OPEN_SESSION, INVOKE } = OperationKind
+const key = keyIn(0)
+
+/** Partition 0's primary is the first shard, its backup the second. */
+function twoCopies(options: WorldOptions = {}): { world: World; one: TestShard; two: TestShard; client: TestClient } {
+  const world = new World({ shards: 2, backups: true, ...options })
+  world.define('m')
+  world.publishMaps()
+  world.later.run()
+  const [one, two] = world.shards as [TestShard, TestShard]
+  return { world, one, two, client: one.connect() }
+}
+
+function cut({ world, one, two }: { world: World; one: TestShard; two: TestShard }): void {
+  world.cut.add(`${one.id}>${two.id}`)
+  world.cut.add(`${two.id}>${one.id}`)
+}
+
+/** The first shard is gone: the second is primary of everything, alone. */
+function promote({ world, one, two }: { world: World; one: TestShard; two: TestShard }): void {
+  world.publish(() => two, [two], [one], { backups: [], inSync: [two.replica] })
+  world.later.run()
+}
+
+function send(client: TestClient, ...operations: Parameters<TestClient['add']>[]): number[] {
+  const ids = operations.map(operation => client.add(...operation))
+  client.flush()
+  return ids
+}
+
+const numbered = (client: TestClient, number: number, ...operation: Parameters<TestClient['add']>): number => {
+  const id = client.add(...operation)
+  client.number(number, number - 1)
+  client.flush()
+  return id
+}
+
+describe('a partition with two copies', () => {
+  test('answers a write when the backup has it, and a read of it not before', () => {
+    const { world, client } = twoCopies()
+    const [write, read, other] = send(client, [SET, 'm', key, 1], [GET, 'm', key], [GET, 'm', keyIn(0, 1)]) as [number, number, number]
+    expect(client.answers.size).toBe(0)
+    world.later.run()
+    expect([write, read, other].map(id => client.answer(id).status)).toEqual(['ok', 'ok', 'absent'])
+    expect(client.value(client.answer(read))).toBe(1)
+  })
+
+  test('reads answer at once where nothing waits', () => {
+    const { client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    const [read] = send(client, [GET, 'm', key]) as [number]
+    expect(client.value(client.answer(read))).toBe(1)
+  })
+
+  test('is served by the backup after a fail-over, with all that was acknowledged', () => {
+    const cluster = twoCopies()
+    const { world, two, client } = cluster
+    client.call(SET, 'm', key, 'kept')
+    client.call(SET, 'm', keyIn(0, 1), 'gone')
+    client.call(DELETE, 'm', keyIn(0, 1))
+    promote(cluster)
+    const other = two.connect()
+    expect(other.value(other.call(GET, 'm', key))).toBe('kept')
+    expect(other.call(GET, 'm', keyIn(0, 1)).status).toBe('absent')
+    expect(other.call(SET, 'm', key, 'new').status).toBe('ok')
+    expect(world.definitions.size).toBe(1)
+  })
+
+  test('the backup waits until what it promised has run out, and says "not now" meanwhile', () => {
+    const { world, one, two, client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    world.publish(() => two, [two], [one], { backups: [], inSync: [two.replica] }, world.clock.nowMs() + 500)
+    world.later.run()
+    const other = two.connect()
+    const map = settled(world, (two.needs as NonNullable<TestShard['needs']>).maps.open('m', 'm', 'string'))
+    expect(other.call(GET, 'm', key).status).toBe('notNow')
+    expect(other.call(SET, 'm', key, 2).status).toBe('notNow')
+    expect(other.call(OPEN_SESSION, 'm', undefined, undefined, { partition: 0 }).status).toBe('notNow')
+    world.pass(499)
+    expect(other.call(GET, 'm', key).status).toBe('notNow')
+    world.pass(2)
+    expect(other.value(other.call(GET, 'm', key))).toBe(1)
+    return map.then(opened => expect(opened.get(0, key)).toBe(1))
+  })
+
+  test('without the promises of the other node reads are "not now", and writes go on', () => {
+    const { world, one, client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    one.promise(1, world.version, world.clock.nowMs() - 1)
+    expect(client.call(GET, 'm', key).status).toBe('notNow')
+    expect(client.call(SET, 'm', key, 2).status).toBe('ok')
+    one.promise(1, world.version - 1, 1e9)
+    expect(client.call(GET, 'm', key).status).toBe('notNow')
+    one.promise(1, world.version, 1e9)
+    expect(client.value(client.call(GET, 'm', key))).toBe(2)
+  })
+
+  test('what waits when another shard has become primary ends: writes unknown, reads "not now"', () => {
+    const cluster = twoCopies()
+    const { world, one, two, client } = cluster
+    client.call(SET, 'm', key, 1)
+    cut(cluster)
+    const [write, read] = send(client, [SET, 'm', key, 2], [GET, 'm', key]) as [number, number]
+    world.later.run()
+    expect(client.answers.size).toBe(1)
+    world.publish(() => two, [one], [], { backups: [], inSync: [two.replica] })
+    world.later.run()
+    expect(client.answer(write).detail?.errorCode).toBe('OUTCOME_UNKNOWN')
+    expect(client.answer(read).status).toBe('notNow')
+    expect(client.call(GET, 'm', key).status).toBe('notOwner')
+  })
+
+  test('a backup that is silent is asked to be taken out, and writes wait until the table says so', () => {
+    const cluster = twoCopies()
+    const { world, one, two, client } = cluster
+    client.call(SET, 'm', key, 1)
+    cut(cluster)
+    const [write] = send(client, [SET, 'm', key, 2]) as [number]
+    world.pass(1500)
+    expect(one.requests.some(({ kind, partition, replica }) => kind === 'remove' && partition === 0 && replica.shard === two.id)).toBe(true)
+    expect(client.answers.has(write)).toBe(false)
+    world.publish(() => one, [one], [], { backups: [], inSync: [one.replica] })
+    world.later.run()
+    expect(client.answer(write).status).toBe('ok')
+  })
+
+  test('a link that breaks twice in a row takes the backup for gone at once; one that comes back does not', () => {
+    const cluster = twoCopies()
+    const { world, one, two, client } = cluster
+    client.call(SET, 'm', key, 1)
+    one.listener?.onPeerDown(two.id)
+    world.later.run()
+    client.call(SET, 'm', key, 2)
+    expect(one.requests).toEqual([])
+    cut(cluster)
+    one.listener?.onPeerDown(two.id)
+    one.listener?.onPeerDown(two.id)
+    expect(one.requests.find(({ partition }) => partition === 0)).toMatchObject({ kind: 'remove', replica: two.replica })
+  })
+
+  test('a new copy is filled, caught up, and asked for; then it can take over', () => {
+    const world = new World({ shards: 2 })
+    const [one, two] = world.shards as [TestShard, TestShard]
+    world.define('m')
+    world.publishMaps()
+    world.publish(() => one)
+    const client = one.connect()
+    for (let n = 0; n < 50; n += 1) client.call(SET, 'm', keyIn(0, n), n)
+    world.publish(
+      () => one,
+      world.shards,
+      [],
+      partition => (partition === 0 ? { backups: [two.replica], inSync: [one.replica] } : {}),
+    )
+    for (let rounds = 0; one.requests.length === 0 && rounds < 50; rounds += 1) world.pass(100)
+    expect(one.requests[0]).toMatchObject({ kind: 'add', partition: 0, replica: two.replica })
+    client.call(SET, 'm', keyIn(0, 50), 50)
+    world.publish(
+      () => one,
+      world.shards,
+      [],
+      partition => (partition === 0 ? { backups: [two.replica], inSync: [one.replica, two.replica] } : {}),
+    )
+    world.later.run()
+    promote({ world, one, two })
+    const other = two.connect()
+    for (let n = 0; n <= 50; n += 1) expect(other.value(other.call(GET, 'm', keyIn(0, n)))).toBe(n)
+  })
+
+  test('values above the limit of a message travel in parts', () => {
+    const cluster = twoCopies({ limits: { messageMaxBytes: 1024 * 1024 } })
+    const { two, client } = cluster
+    const value = Buffer.alloc(3_000_000, 7)
+    const encoded = encodeValue(value)
+    expect(client.call(SET, 'm', key, encoded).status).toBe('ok')
+    promote(cluster)
+    const other = two.connect()
+    expect(other.value(other.call(GET, 'm', key))).toEqual(value)
+  })
+
+  test('hands over when it is told to, and says "not now" until the table has it', () => {
+    const { world, one, two, client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    const epoch = world.view?.state.partitions[0]?.epoch as Epoch
+    const order = { kind: 'handOver', partition: 0 as PartitionId, epoch, from: one.replica, to: two.replica } as const
+    one.tell({ type: 'command', command: { kind: 'handOver', order } })
+    expect(one.requests.at(-1)).toMatchObject({ kind: 'handOver', partition: 0, replica: two.replica })
+    expect(client.call(SET, 'm', key, 2).status).toBe('notNow')
+    world.publish(
+      partition => (partition === 0 ? two : world.shards[partition % 2]),
+      world.shards,
+      [],
+      partition => (partition === 0 ? { backups: [one.replica], inSync: [two.replica, one.replica], handedOver: true } : {}),
+      world.clock.nowMs() + 1e6,
+    )
+    world.later.run()
+    const other = two.connect()
+    expect(other.value(other.call(GET, 'm', key))).toBe(1)
+    expect(client.call(GET, 'm', key).status).toBe('notOwner')
+  })
+
+  test('a destroyed map is dropped by an effect, so the backup holds nothing of it either', async () => {
+    const { world, two, client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    const before = (await two.ask({ kind: 'stats' })).replicas.find(({ partition }) => partition === 0)
+    world.pass(50)
+    world.definitions.clear()
+    world.publishMaps()
+    world.pass(50)
+    const after = (await two.ask({ kind: 'stats' })).replicas.find(({ partition }) => partition === 0)
+    expect([before?.role, after?.role]).toEqual(['backup', 'backup'])
+    expect(after?.entries).toBe(0)
+  })
+
+  test('a promoted backup that has not heard of a map yet does not say that it is empty', () => {
+    const world = new World({ shards: 2, backups: true, answersAsks: false })
+    const [one, two] = world.shards as [TestShard, TestShard]
+    one.tell({ type: 'command', command: { kind: 'maps', definitions: [world.define('m')] } })
+    const client = one.connect()
+    client.call(SET, 'm', key, 1)
+    promote({ world, one, two })
+    const other = two.connect()
+    expect(other.call(GET, 'm', key).status).toBe('notNow')
+    world.publishMaps()
+    expect(other.value(other.call(GET, 'm', key))).toBe(1)
+  })
+
+  test('below minInSync writes are refused and reads go on', () => {
+    const { world, one, client } = twoCopies({ replication: { minInSync: 2 } })
+    client.call(SET, 'm', key, 1)
+    world.publish(() => one, [one], [], { backups: [], inSync: [one.replica] })
+    world.later.run()
+    expect(client.call(SET, 'm', key, 2).detail?.errorCode).toBe('NOT_ENOUGH_REPLICAS')
+    expect(client.value(client.call(GET, 'm', key))).toBe(1)
+  })
+
+  test('stats tell of each copy, and count entries once', async () => {
+    const { world, one, two, client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    world.pass(50)
+    const [first, second] = [await one.ask({ kind: 'stats' }), await two.ask({ kind: 'stats' })]
+    expect([first.entries, second.entries]).toEqual([1, 0])
+    expect(first.replicas.find(({ partition }) => partition === 0)).toMatchObject({
+      role: 'primary',
+      isServing: true,
+      entries: 1,
+      learners: [],
+    })
+    expect(second.replicas.find(({ partition }) => partition === 0)).toMatchObject({ role: 'backup', isServing: false, entries: 1 })
+  })
+})
+
+describe('a read that any copy may answer', () => {
+  test('is answered by a backup with what it has', () => {
+    const { world, two, client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    world.pass(50)
+    const other = two.connect()
+    expect(other.call(GET, 'm', key).status).toBe('notOwner')
+    expect(other.value(other.call(GET, 'm', key, undefined, { anyReplica: true }))).toBe(1)
+    expect(other.call(GET_ENTRY, 'm', key, undefined, { anyReplica: true }).detail?.version).toBeGreaterThan(0n)
+    expect(other.call(SIZE, 'm', undefined, undefined, { partition: 0, anyReplica: true }).bytes.readBigUInt64BE()).toBe(1n)
+    expect(other.call(SCAN, 'm', undefined, undefined, { partition: 0, anyReplica: true }).status).toBe('ok')
+    expect(other.call(GET, 'm', keyIn(0, 1), undefined, { anyReplica: true }).status).toBe('absent')
+    expect(other.call(SET, 'm', key, 2, { anyReplica: true }).status).toBe('notOwner')
+  })
+
+  test('is answered by a primary without promises, and does not wait', () => {
+    const cluster = twoCopies()
+    const { world, one, client } = cluster
+    client.call(SET, 'm', key, 1)
+    one.promise(1, world.version, world.clock.nowMs() - 1)
+    cut(cluster)
+    send(client, [SET, 'm', key, 2])
+    expect(client.value(client.call(GET, 'm', key, undefined, { anyReplica: true }))).toBe(2)
+  })
+})
+
+describe('numbered writes', () => {
+  test('are done once, and every repeat gets the same answer', () => {
+    const { world, client } = twoCopies()
+    client.call(SET, 'm', key, 'before')
+    client.openSession(0)
+    const first = numbered(client, 1, PUT_IF_ABSENT, 'm', key, 'x')
+    const second = numbered(client, 2, SET, 'm', key, 'after', { withVersion: true })
+    world.later.run()
+    const again = [numbered(client, 1, PUT_IF_ABSENT, 'm', key, 'x'), numbered(client, 2, SET, 'm', key, 'after', { withVersion: true })]
+    world.later.run()
+    const told = (id: number): unknown => ({ ...client.answer(id), detail: { ...client.answer(id).detail, index: 0 } })
+    expect(again.map(told)).toEqual([first, second].map(told))
+    expect(client.value(client.answer(first))).toBe('before')
+    client.call(SET, 'm', key, 'latest')
+    numbered(client, 2, SET, 'm', key, 'after')
+    world.later.run()
+    expect(client.value(client.call(GET, 'm', key))).toBe('latest')
+  })
+
+  test('are known to the backup that takes over', () => {
+    const cluster = twoCopies()
+    const { world, two, client } = cluster
+    const ticket: Ticket = client.openSession(0)
+    numbered(client, 1, SET, 'm', key, 'once')
+    world.later.run()
+    promote(cluster)
+    const other = two.connect()
+    other.declare(0, ticket)
+    const repeat = numbered(other, 1, SET, 'm', key, 'twice')
+    world.later.run()
+    expect(other.answer(repeat).status).toBe('ok')
+    expect(other.value(other.call(GET, 'm', key))).toBe('once')
+  })
+
+  test('one that was not acknowledged is done by the new primary, once', () => {
+    const cluster = twoCopies()
+    const { world, two, client } = cluster
+    client.call(SET, 'm', key, 0)
+    const ticket = client.openSession(0)
+    cut(cluster)
+    numbered(client, 1, SET, 'm', key, 1)
+    world.later.run()
+    promote(cluster)
+    const other = two.connect()
+    other.declare(0, ticket)
+    numbered(other, 1, SET, 'm', key, 1)
+    world.later.run()
+    expect(other.value(other.call(GET, 'm', key))).toBe(1)
+  })
+
+  test('without a session, with an unknown one, below the trimmed number and beyond the window', () => {
+    const { world, client } = twoCopies()
+    client.call(SET, 'm', key, 0)
+    const none = numbered(client, 1, SET, 'm', key, 1)
+    client.openSession(0)
+    const number = (n: number, distance: number): number => {
+      const id = client.add(SET, 'm', key, n)
+      client.number(n, distance)
+      client.flush()
+      world.later.run()
+      return id
+    }
+    const ok = [number(1, 0), number(2, 0)]
+    const trimmed = number(1, 0)
+    const far = number(2000, 1999)
+    client.declare(0, { epoch: 7, position: 7 })
+    const unknown = number(3, 0)
+    expect([none, ...ok, unknown].map(id => client.answer(id).status)).toEqual(['sessionUnknown', 'ok', 'ok', 'sessionUnknown'])
+    expect(client.answer(trimmed).detail?.errorCode).toBe('OUTCOME_UNKNOWN')
+    expect(client.answer(far).detail?.errorCode).toBe('RESOURCE_EXHAUSTED')
+  })
+
+  test('a call of a function that is not there is refused and not recorded', () => {
+    const { world, client } = twoCopies()
+    client.call(SET, 'm', key, 0)
+    client.openSession(0)
+    const id = client.add(INVOKE, 'm', key, 0, { function: 'none' })
+    client.number(1)
+    client.flush()
+    world.later.run()
+    expect(client.answer(id).detail?.errorCode).toBe('NOT_FOUND')
+    const write = numbered(client, 1, SET, 'm', key, 1)
+    world.later.run()
+    expect(client.answer(write).status).toBe('ok')
+  })
+
+  test('pass through a gateway, the sessions of two clients at one partition too', () => {
+    const { world, two } = twoCopies()
+    const clients = [two.connect(true), two.connect(true)]
+    const tickets = clients.map(client => client.openSession(0))
+    expect(new Set(tickets.map(({ position }) => position)).size).toBe(2)
+    const ids = [1, 2, 3].flatMap(n => clients.map((client, i) => [client, numbered(client, n, SET, 'm', keyIn(0, i), n)] as const))
+    world.later.run()
+    for (const [client, id] of ids) expect(client.answer(id).status).toBe('ok')
+    const repeats = clients.map((client, i) => numbered(client, 1, SET, 'm', keyIn(0, i), 'again'))
+    world.later.run()
+    for (const [i, client] of clients.entries()) {
+      expect(client.answer(repeats[i] as number).status).toBe('ok')
+      expect(client.value(client.call(GET, 'm', keyIn(0, i)))).toBe(3)
+    }
+  })
+
+  test('by single calls too', async () => {
+    const { world, one } = twoCopies()
+    const { server } = one
+    if (server === undefined) throw new Error('not serving')
+    const { ticket } = await settled(world, server.openSession({ partition: 0 }))
+    const request = { ticket, number: 1, lowestUnanswered: 1 }
+    const call = { map: 'm', key: Buffer.from(key), ttlMs: undefined, maxIdleMs: undefined, request }
+    const first = await settled(world, server.set({ ...call, value: encodeValue('once') }))
+    const again = await settled(world, server.set({ ...call, value: encodeValue('twice') }))
+    expect(again).toEqual(first)
+    await expect(
+      settled(world, server.set({ ...call, value: encodeValue(1), request: { ...request, ticket: Buffer.alloc(16) } })),
+    ).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    })
+    await expect(
+      settled(world, server.delete({ map: 'm', key: Buffer.from(key), request: { ...request, number: 0 } })),
+    ).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    })
+  })
+})
