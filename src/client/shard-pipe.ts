@@ -88,6 +88,8 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
   #nextId = 0
   #nextUpload = 1
   #flushPending = false
+  /** Some of `#queued` are settled, and not to be sent any more. */
+  #hasExpired = false
   /** The shard has sent its last answers: what has none was not done. */
   #isOver = false
   /** When operations were unanswered first, or an answer came last. */
@@ -155,7 +157,10 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
       this.#inFlightBytes -= bytesOf(operation)
       operation.fail(operation.unanswered('DEADLINE_EXCEEDED', `no answer from ${this.address} within the time-out`))
     }
-    for (const operation of this.#queued) expireUnsent(operation, nowMs)
+    for (const operation of this.#queued) {
+      expireUnsent(operation, nowMs)
+      this.#hasExpired ||= operation.settled
+    }
     if (this.#waiting.length === 0) return
     for (const operation of this.#waiting) expireUnsent(operation, nowMs)
     this.#waiting = this.#waiting.filter(operation => !operation.settled)
@@ -310,6 +315,10 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
 
   #flush(): void {
     if (this.#state !== 'open' || this.#queued.length === 0) return
+    if (this.#hasExpired) {
+      this.#dropSettled()
+      if (this.#queued.length === 0) return
+    }
     for (const { upload, value } of this.#pendingChunks) {
       for (const chunk of chunksOf(upload, value)) this.#stream.write({ ...emptyBatch(), chunk })
     }
@@ -338,6 +347,22 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     }
     this.#nextId = (firstId + operations.length) >>> 0
     if (!this.#stream.write(batch)) this.#state = 'full'
+  }
+
+  /** What failed while the stream was not open must not happen after all: the batch is built anew without it. */
+  #dropSettled(): void {
+    this.#hasExpired = false
+    const queued = this.#queued
+    this.#queued = []
+    locate(queued, this.#builder.take(0, 0n))
+    for (const { value } of this.#pendingChunks) this.#uploadBytes -= value.length
+    this.#pendingChunks = []
+    for (const operation of queued) {
+      this.#inFlightBytes -= bytesOf(operation)
+      if (operation.settled) continue
+      const value = operation.valueEnd > operation.valueStart ? operation.values : undefined
+      this.#append(operation, operation.keys, operation.keyStart, operation.keyEnd, value, operation.valueStart, operation.valueEnd)
+    }
   }
 
   onChunk({ chunk }: ResultBatch): void {

@@ -609,6 +609,25 @@ describe('bounds', () => {
     await expect(calls[2]).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining('2 calls wait') })
   })
 
+  it('send nothing any more that has failed while the stream was not open', async () => {
+    a.open = false
+    const large = 'x'.repeat(400_000)
+    const calls = [map.get(k1, { timeout: '50ms' }), map.get(k2), map.invokeAll({}, 'f', large, { timeout: '50ms' }), map.get(k1)].map(
+      quiet,
+    )
+    await later(100)
+    await expect(calls[0]).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    a.listener?.onOpen()
+    await turn()
+    expect(a.batches.filter(({ chunk }) => chunk !== undefined)).toEqual([])
+    expect(
+      got(a).map(({ kind, reader, index }) => [kind, reader.keys.toString('utf8', reader.keyBounds[index], reader.keyBounds[index + 1])]),
+    ).toEqual([
+      [OperationKind.GET, k2],
+      [OperationKind.GET, k1],
+    ])
+  })
+
   it('keep a batch at its size while the stream is not open', async () => {
     a.open = false
     const large = 'x'.repeat(200_000)
