@@ -48,7 +48,11 @@ async function dev(flags: DevFlags, command: Command): Promise<void> {
   process.on('SIGTERM', stop)
   cluster = await startDevCluster({
     ...flags,
-    onEvent: event => (json ? printJson(event) : printLine(describeEvent(event))),
+    onEvent: event => {
+      if (json) printJson(event)
+      // Many, one after the other, between the begin of a migration and its end.
+      else if (event.event !== 'partitionsHandedOver') printLine(describeEvent(event))
+    },
   })
   if (json) printJson({ ready: true, endpoints: cluster.endpoints, console: null, nodes: cluster.nodes })
   else printReady(cluster)

@@ -35,6 +35,8 @@ export interface RunningCluster {
 }
 
 const nodesMax = 32
+/** Nodes that share a thread cannot die apart: who is silent here waits for its turn. */
+const patience = { replicaLease: '2s', backupTimeout: '5s', suspicionSilence: '5s' }
 
 /** Starts several nodes in this process, around one coordinator in it; resolves when the cluster serves. For tests and trials. */
 export async function startCluster(options: ClusterOptions = {}): Promise<RunningCluster> {
@@ -49,6 +51,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Runnin
         logLevel: 'warn',
         memoryMax: memoryShareOf(count),
         backups: backupsOf(count),
+        ...patience,
         ...options.options,
         shards,
         name: `node-${index + 1}`,
