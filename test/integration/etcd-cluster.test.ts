@@ -33,7 +33,16 @@ class NodeFleet {
   /** As an operator starts it, from a file; resolves with its endpoint when it serves. */
   async start(node: string): Promise<string> {
     const file = join(this.#folder, `${node}.yaml`)
-    const lines = ['cluster: shop', `name: ${node}`, 'port: 0', 'httpPort: 0', 'expectedNodes: 3', 'memoryMax: 64mb', 'valueMax: 1mb']
+    const lines = [
+      'cluster: shop',
+      `name: ${node}`,
+      'port: 0',
+      'httpPort: 0',
+      'expectedNodes: 3',
+      'partitions: 24',
+      'memoryMax: 64mb',
+      'valueMax: 1mb',
+    ]
     writeFileSync(file, [...lines, `coordinator: ${this.#coordinator}`, ''].join('\n'))
     const child = spawn(process.execPath, [main, 'start', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#processes.set(node, child)
@@ -101,10 +110,10 @@ describe.skipIf(!hasEtcd)(hasEtcd ? name : `${name} (skipped: there is no etcd o
     const before = world().grid.cluster.describe()
     await unharmed(world(), async () => {
       await servers.killAll()
-      await sleep(5000)
+      await sleep(3500)
       servers.startAll()
       await servers.untilAnswers()
-      await sleep(4000)
+      await sleep(2500)
     })
     const after = world().grid.cluster.describe()
     expect(after.leader).toBe(before.leader)
@@ -127,7 +136,7 @@ describe.skipIf(!hasEtcd)(hasEtcd ? name : `${name} (skipped: there is no etcd o
       await servers.killAll()
       const pid = fleet.pidOf('node-2')
       await fleet.kill('node-2')
-      await sleep(4000)
+      await sleep(2500)
       expect(statusOf('node-2')).toBe('alive')
       servers.startAll()
       await redundancy(world().grid, signal, pid)
