@@ -20,6 +20,7 @@
 import { assert, unreachable } from '../base/assert.ts'
 import { isSameReplica, type HandOverOrder, type PartitionRecord, type Replica } from '../partitioning/partition-table.ts'
 import { applyEffect, copyEffect, type Effect } from '../storage/effect.ts'
+import { KeptBytes } from '../storage/kept-bytes.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
 import type { ShardId } from '../base/ids.ts'
 import { Following } from './following.ts'
@@ -59,6 +60,8 @@ export class PartitionReplica<Waiter> {
   #role: Role = { kind: 'absent' }
   /** Of the write under way, where entries are kept. */
   #group: Effect[] = []
+  /** Bytes of the log's own entries. */
+  readonly #kept = new KeptBytes()
   #isWriting = false
   #beganAt = 0
   #trimTo = 0
@@ -253,7 +256,7 @@ export class PartitionReplica<Waiter> {
       if (!this.#isWriting) this.#close()
       return
     }
-    const copy = copyEffect(effect)
+    const copy = copyEffect(effect, this.#kept)
     applyEffect(this.#state.store, copy)
     this.#group.push(copy)
     if (!this.#isWriting) this.#close()

@@ -11,6 +11,8 @@
  */
 import { unreachable } from '../base/assert.ts'
 import type { MapId } from '../base/ids.ts'
+import { copyBytes } from './entry-layout.ts'
+import type { KeptBytes } from './kept-bytes.ts'
 import type { MapLimits } from './map-limits.ts'
 import type { PartitionStore } from './partition-store.ts'
 
@@ -165,18 +167,35 @@ export function applyEffect(store: PartitionStore, effect: Effect): void {
   }
 }
 
-/** The effect with bytes of its own. */
-export function copyEffect(effect: Effect): Effect {
+/** The effect with bytes of its own, those of entries in `kept`. */
+export function copyEffect(effect: Effect, kept: KeptBytes): Effect {
   switch (effect.kind) {
     case 'put': {
-      const key = bytesOf(effect.key, effect.keyStart, effect.keyEnd)
-      const value = bytesOf(effect.value, effect.valueStart, effect.valueEnd)
-      return { ...effect, key, keyStart: 0, keyEnd: key.length, value, valueStart: 0, valueEnd: value.length }
+      const { key, keyStart, keyEnd, value, valueStart, valueEnd, map, expiresAtMs, maxIdleMs, wallTimeMs } = effect
+      const at = kept.reserve(keyEnd - keyStart + valueEnd - valueStart)
+      const { block } = kept
+      const valueAt = at + keyEnd - keyStart
+      const end = valueAt + valueEnd - valueStart
+      copyBytes(key, keyStart, keyEnd, block, at)
+      copyBytes(value, valueStart, valueEnd, block, valueAt)
+      return {
+        kind: 'put',
+        map,
+        key: block,
+        keyStart: at,
+        keyEnd: valueAt,
+        value: block,
+        valueStart: valueAt,
+        valueEnd: end,
+        expiresAtMs,
+        maxIdleMs,
+        wallTimeMs,
+      }
     }
     case 'remove':
     case 'expire': {
-      const key = bytesOf(effect.key, effect.keyStart, effect.keyEnd)
-      return { ...effect, key, keyStart: 0, keyEnd: key.length }
+      const keyStart = kept.keep(effect.key, effect.keyStart, effect.keyEnd)
+      return { ...effect, key: kept.block, keyStart, keyEnd: keyStart + effect.keyEnd - effect.keyStart }
     }
     case 'putRecord':
       return { ...effect, key: bytesOf(effect.key), value: bytesOf(effect.value) }

@@ -43,14 +43,12 @@ export class SessionTable {
     const session = this.find(epoch, position)
     if (session === undefined) return
     if (number > session.trimmedTo) session.results.set(number, { result, position: at })
-    if (trimTo <= session.trimmedTo) return
+    const from = session.trimmedTo + 1
+    if (trimTo < from) return
     session.trimmedTo = trimTo
-    // Numbers are recorded nearly in order.
-    let behind = 0
-    for (const recorded of session.results.keys()) {
-      if (recorded <= trimTo) session.results.delete(recorded)
-      else if ((behind += 1) > 16) break
-    }
+    // Mostly one number; a client may also leave many out.
+    if (trimTo - from < session.results.size) for (let gone = from; gone <= trimTo; gone += 1) session.results.delete(gone)
+    else for (const gone of session.results.keys()) if (gone <= trimTo) session.results.delete(gone)
   }
 
   restore(session: SessionRecord): void {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { applyEffect, copyEffect } from '../../../src/storage/effect.ts'
+import { applyEffect, copyEffect, type Effect } from '../../../src/storage/effect.ts'
+import { KeptBytes } from '../../../src/storage/kept-bytes.ts'
 import { scanEnd } from '../../../src/storage/map-store.ts'
 import { mapId, Scenario, startMs } from './scenario.ts'
 
@@ -277,7 +278,24 @@ describe('scans', () => {
 
 test('a copy of an effect has bytes of its own', () => {
   const key = Buffer.from('xkeyx')
-  const effect = copyEffect({ kind: 'remove', map: mapId, key, keyStart: 1, keyEnd: 4, reason: 'deleted' })
+  const kept = new KeptBytes()
+  const keyOf = (effect: Effect): string => {
+    if (effect.kind !== 'put' && effect.kind !== 'remove') throw new Error('no key')
+    return Buffer.from(effect.key.subarray(effect.keyStart, effect.keyEnd)).toString()
+  }
+  const removal = copyEffect({ kind: 'remove', map: mapId, key, keyStart: 1, keyEnd: 4, reason: 'deleted' }, kept)
+  const value = Buffer.alloc(5000, 7)
+  const times = { expiresAtMs: 0, maxIdleMs: 0, wallTimeMs: 1 }
+  const puts = Array.from({ length: 100 }, (_, i) => {
+    const valueEnd = i % 10 === 0 ? 5000 : 20
+    return copyEffect({ kind: 'put', map: mapId, key, keyStart: 1, keyEnd: 4, value, valueStart: 0, valueEnd, ...times }, kept)
+  })
   key.fill(0)
-  expect(effect).toMatchObject({ keyStart: 0, keyEnd: 3, key: new Uint8Array([107, 101, 121]) })
+  value.fill(0)
+  expect([removal, ...puts].map(keyOf)).toEqual(Array.from({ length: 101 }, () => 'key'))
+  for (const put of puts) {
+    if (put.kind !== 'put') throw new Error('a copy keeps its kind')
+    expect(put.value.subarray(put.valueStart, put.valueEnd).every(byte => byte === 7)).toBe(true)
+    expect(put.valueEnd - put.valueStart === 5000 || put.valueEnd - put.valueStart === 20).toBe(true)
+  }
 })
