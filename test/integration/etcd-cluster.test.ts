@@ -40,6 +40,7 @@ class NodeFleet {
       'httpPort: 0',
       'expectedNodes: 3',
       'partitions: 24',
+      'coordinatorSessionTtl: 2s',
       'memoryMax: 64mb',
       'valueMax: 1mb',
     ]
