@@ -220,8 +220,10 @@ export class Leading {
     return !isAsked || rules.promisesOfAll
   }
 
+  /** None is needed of the own node: between its shards a primary changes by hand-over alone. */
   #holdsPromise(node: NodeId, nowMs: number): boolean {
-    const { rules, options, version } = this.#state
+    const { rules, options, version, self } = this.#state
+    if (node === self.node) return true
     const held = options.heldPromise(node)
     return held !== undefined && held.untilMs > nowMs && (held.version === version || !rules.promiseOfAppliedVersion)
   }

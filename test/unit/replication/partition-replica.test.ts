@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Epoch, ShardId } from '../../../src/base/ids.ts'
 import type { HelloMessage } from '../../../src/replication/messages.ts'
 import { recordOf, replicaOf, TestGroup } from './fixture.ts'
 
@@ -39,6 +40,15 @@ describe('a primary with backups', () => {
     group.promises.set(replicaOf('b').node, { version: group.version - 1, untilMs: group.nowMs + 100 })
     expect(group.at('a').beginRead(group.nowMs)).toEqual({ kind: 'refused', reason: 'noPromise' })
     group.promises.set(replicaOf('b').node, { version: group.version, untilMs: group.nowMs + 100 })
+    expect(group.at('a').beginRead(group.nowMs)).toEqual({ kind: 'read' })
+  })
+
+  it('needs no promise of its own node for a copy that moves to another shard there', () => {
+    const group = formed()
+    const { primary, backups, inSync } = recordOf(2, 'a', 'ab', 'c')
+    const neighbour = { node: replicaOf('a').node, shard: 'a.1#1' as ShardId }
+    group.promises.set(replicaOf('a').node, { version: 0, untilMs: 0 })
+    group.tell({ epoch: 2 as Epoch, primary, backups: [...backups, neighbour], inSync: [...inSync, neighbour] }, 'a')
     expect(group.at('a').beginRead(group.nowMs)).toEqual({ kind: 'read' })
   })
 
