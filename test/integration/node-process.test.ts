@@ -45,7 +45,8 @@ it('a node that is told to stop answers what is under way, says what is lost, an
   const node = await startNodeProcess()
   await using grid = await connect({ endpoints: [node.endpoint] })
   const map = grid.map<number>('m')
-  await map.set('warm', 0)
+  // Opens a session at every partition: what follows is sent at once.
+  await map.setAll(Array.from({ length: 2000 }, (_, i) => [`k${i}`, 0] as const))
   const writes = Array.from({ length: 2000 }, (_, i) => map.set(`k${i}`, i))
   const exited = once(node.process, 'exit')
   await writes[0]
