@@ -29,7 +29,7 @@ export const benchmark: Benchmark = {
     const grid = await connect({ endpoints: cluster.endpoints })
     try {
       await redundancy(grid, never)
-      await load.call('start', { endpoints: cluster.endpoints, clients: 4, pauseMs: 20 })
+      await load.call('start', { endpoints: cluster.endpoints, clients: 4, pauseMs: 50 })
       const gaps: number[] = []
       const medians: number[] = []
       const leaderGaps: number[] = []

@@ -31,7 +31,7 @@ export interface FaultResult {
 }
 
 const clientCount = 4
-const pauseMs = 20
+const pauseMs = 50
 const beforeMs = 1000
 const redundancyWithinMs = 60_000
 

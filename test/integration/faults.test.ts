@@ -13,6 +13,8 @@ import { unharmed } from './unharmed.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
+/** Each is called all the time. */
+const fewPartitions = ['--partitions', '60']
 const Kept = defineKey('kept', 'string')
 const signal = new AbortController().signal
 const stops: (() => Promise<unknown>)[] = []
@@ -38,7 +40,7 @@ async function startWorld(
     port: 0,
     replace,
     logLevel: 'error',
-    flags,
+    flags: [...fewPartitions, ...flags],
     onEvent: event => events.push(event),
   })
   stops.push(() => cluster.stop())
@@ -105,7 +107,7 @@ describe('three real nodes under load', () => {
       stops.push(async () => joiner.kill('SIGKILL'))
       const holds = (name: string): number =>
         world.grid.cluster.describe().partitions.filter(({ primary }) => primary?.node === name).length
-      while (holds('node-4') < 60) await sleep(50)
+      while (holds('node-4') < 15) await sleep(50)
       await redundancy(world.grid, signal)
       joiner.kill('SIGTERM')
       await once(joiner, 'exit')

@@ -62,7 +62,19 @@ describe.skipIf(!isUsable())('nodes cut off from each other (Linux, root, ip and
     })
     const cli = new URL('../../src/cli/main.ts', import.meta.url).pathname
     for (const index of [1, 2, 3]) {
-      const flags = ['--name', `node-${index}`, '--host', addressOf(index), '--insecure', '--expected-nodes', '3', '--backups', '1']
+      const flags = [
+        '--name',
+        `node-${index}`,
+        '--host',
+        addressOf(index),
+        '--insecure',
+        '--expected-nodes',
+        '3',
+        '--backups',
+        '1',
+        '--partitions',
+        '60',
+      ]
       const command = [
         process.execPath,
         cli,

@@ -17,7 +17,7 @@ export async function unharmed(
 ): Promise<void> {
   runs += 1
   const histories = new HistoryLoad(grids, { map: `histories-${runs}`, keys: 8, pauseMs: 30 })
-  const ledger = new Ledger(grids, grid.cluster.describe().partitionCount, { map: `ledger-${runs}`, pauseMs: 40 })
+  const ledger = new Ledger(grids, grid.cluster.describe().partitionCount, { map: `ledger-${runs}`, pauseMs: 60 })
   await ledger.start()
   histories.start()
   try {
