@@ -290,7 +290,8 @@ export class Router implements PipeOwner {
   #pipeOf(operation: Operation): ShardPipe | undefined {
     const { partition } = operation
     if (this.#closed) {
-      operation.fail(new NearstateError('CANCELLED', 'the client was closed'))
+      const closed = 'the client was closed'
+      operation.fail(operation.mayHaveHappened ? operation.unanswered('UNAVAILABLE', closed) : new NearstateError('CANCELLED', closed))
       return undefined
     }
     if (this.#primaries.length === 0) return undefined

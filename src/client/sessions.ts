@@ -122,10 +122,13 @@ export class Sessions {
 
   sweep(nowMs: number): void {
     for (const session of [...this.#holding]) {
+      // One that fails makes room; the others past their time must not go there.
+      session.isAdvancing = true
       for (const operation of session.held()) {
         if (operation.deadlineMs <= nowMs)
           operation.fail(operation.unanswered('DEADLINE_EXCEEDED', 'no shard could take it within the time-out'))
       }
+      session.isAdvancing = false
       session.sweep()
       this.#advance(session)
     }
@@ -133,6 +136,7 @@ export class Sessions {
 
   close(error: NearstateError): void {
     for (const session of this.#holding) {
+      session.isAdvancing = true
       for (const operation of session.held()) {
         operation.fail(operation.mayHaveHappened ? operation.unanswered('UNAVAILABLE', error.message) : error)
       }
@@ -234,7 +238,10 @@ export class Sessions {
     session.againAtMs = performance.now() + backoffMs(session.attempts)
     // Others may have more time than the one that it was opened for.
     if (error.code !== 'DEADLINE_EXCEEDED' && error.code !== 'UNAVAILABLE') {
+      const wasAdvancing = session.isAdvancing
+      session.isAdvancing = true
       for (const operation of session.heldWrites()) operation.fail(error)
+      session.isAdvancing = wasAdvancing
     }
     this.#advance(session)
   }

@@ -88,8 +88,6 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
   #nextId = 0
   #nextUpload = 1
   #flushPending = false
-  /** Some of `#queued` are settled, and not to be sent any more. */
-  #hasExpired = false
   /** The shard has sent its last answers: what has none was not done. */
   #isOver = false
   /** When operations were unanswered first, or an answer came last. */
@@ -157,10 +155,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
       this.#inFlightBytes -= bytesOf(operation)
       operation.fail(operation.unanswered('DEADLINE_EXCEEDED', `no answer from ${this.address} within the time-out`))
     }
-    for (const operation of this.#queued) {
-      expireUnsent(operation, nowMs)
-      this.#hasExpired ||= operation.settled
-    }
+    for (const operation of this.#queued) expireUnsent(operation, nowMs)
     if (this.#waiting.length === 0) return
     for (const operation of this.#waiting) expireUnsent(operation, nowMs)
     this.#waiting = this.#waiting.filter(operation => !operation.settled)
@@ -315,7 +310,7 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
 
   #flush(): void {
     if (this.#state !== 'open' || this.#queued.length === 0) return
-    if (this.#hasExpired) {
+    if (hasSettled(this.#queued)) {
       this.#dropSettled()
       if (this.#queued.length === 0) return
     }
@@ -349,9 +344,8 @@ export class ShardPipe implements AnswerTaker, PipeStreamListener {
     if (!this.#stream.write(batch)) this.#state = 'full'
   }
 
-  /** What failed while the stream was not open must not happen after all: the batch is built anew without it. */
+  /** What has failed before it was sent must not happen after all: the batch is built anew without it. */
   #dropSettled(): void {
-    this.#hasExpired = false
     const queued = this.#queued
     this.#queued = []
     locate(queued, this.#builder.take(0, 0n))
@@ -469,6 +463,11 @@ function locate(operations: readonly Operation[], batch: OperationBatch): void {
     if (large === undefined && valueLengths.length > 0) valueAt += valueLengths[i] as number
     operation.valueEnd = large?.length ?? valueAt
   }
+}
+
+function hasSettled(operations: readonly Operation[]): boolean {
+  for (let i = 0; i < operations.length; i += 1) if ((operations[i] as Operation).settled) return true
+  return false
 }
 
 const bytesOf = (operation: Operation): number => operation.keyEnd - operation.keyStart + operation.valueEnd - operation.valueStart

@@ -26,6 +26,7 @@ beforeEach(() => {
 })
 afterEach(() => {
   vi.useRealTimers()
+  vi.restoreAllMocks()
 })
 
 /** mulberry32 */
@@ -68,8 +69,11 @@ class ModelStream {
   readonly #listener: PipeStreamListener
   readonly #queue: { readonly reader: OperationReader; readonly index: number }[] = []
   readonly #tickets: string[] = []
-  /** By partition, the lowest number that was refused: what comes behind it is refused too, until it comes again or is given up. */
-  readonly #refused: (number | undefined)[] = []
+  /**
+   * By partition, the lowest and the highest number refused since one was taken. A write is refused as well while one before it may be
+   * among them that the client has not given up: it will send both again, in order.
+   */
+  readonly #refused: ({ readonly first: number; readonly last: number } | undefined)[] = []
   isCut = false
 
   constructor(model: Model, shard: number, listener: PipeStreamListener) {
@@ -123,7 +127,8 @@ class ModelStream {
     const number = reader.numberAt(index)
     const lowest = number - reader.distanceAt(index)
     const refused = this.#refused[partition]
-    if (refused !== undefined && number > refused && lowest <= refused) return results.notNow(id)
+    if (refused !== undefined && refused.first < number && lowest <= Math.min(refused.last, number - 1))
+      return this.#refuse(results, reader, index, partition, false)
     this.#refused[partition] = undefined
     const session = this.#model.sessions.get(this.#tickets[partition] ?? '')
     if (session === undefined) return results.sessionUnknown(id)
@@ -139,9 +144,11 @@ class ModelStream {
 
   #refuse(results: ResultWriter, reader: OperationReader, index: number, partition: number, isMoved: boolean): void {
     const number = reader.numberAt(index)
-    const refused = this.#refused[partition]
-    if (number > 0 && (refused === undefined || number < refused || number - reader.distanceAt(index) > refused))
-      this.#refused[partition] = number
+    const before = this.#refused[partition]
+    if (number > 0) {
+      const isNewRound = before === undefined || number <= before.first
+      this.#refused[partition] = isNewRound ? { first: number, last: number } : { first: before.first, last: Math.max(before.last, number) }
+    }
     if (isMoved) results.notOwner(reader.idAt(index))
     else results.notNow(reader.idAt(index))
   }
@@ -149,6 +156,7 @@ class ModelStream {
 
 async function run(seed: number, routing: 'direct' | 'gateway'): Promise<void> {
   const random = randomOf(seed)
+  vi.spyOn(Math, 'random').mockImplementation(() => random(1000) / 1000)
   const model = new Model()
   const streams: ModelStream[] = []
   const router = new Router({
