@@ -2,7 +2,10 @@
  * The cluster state as bytes for the coordinator: JSON, in which a replica is an index into the shards of all members in order, so
  * that thousands of partitions stay far below the 1 MiB of a ConfigMap.
  *
- *   { format: 1, cluster, partitionCount, leader?, members: [...], partitions: [[epoch, primary | null, [backup...], [inSync...], handedOver?, givenUp?]...] }
+ *   { format: 1, cluster, partitionCount, leader?, members: [...], partitions: [[epoch, primary | null, [backup...], [inSync...], handedOver?, givenUp?, mirrors?]...], past? }
+ *
+ * `mirrors` is [[last in-sync...], restored from, its givenUp, restored by] or just the list; its replicas may belong to no member any more,
+ * and are indexes into `past`, a list of [node, shard].
  *
  * Reading checks every shape: the coordinator may hold what another release, or a person, wrote.
  */
@@ -21,14 +24,23 @@ export function encodeClusterState(state: ClusterState): Uint8Array {
     assert(at !== undefined && replicas[at]?.node === replica.node, 'every replica is a shard of a member')
     return at
   }
-  const partitions = state.partitions.map(({ epoch, primary, backups, inSync, handedOver = false, givenUp = 0 }) => [
-    epoch,
-    primary === undefined ? null : index(primary),
-    backups.map(index),
-    inSync.map(index),
-    ...(handedOver || givenUp > 0 ? [handedOver ? 1 : 0, givenUp] : []),
-  ])
-  return new TextEncoder().encode(JSON.stringify({ format, ...state, partitions }))
+  const past = new PastReplicas()
+  const partitions = state.partitions.map(
+    ({ epoch, primary, backups, inSync, handedOver = false, givenUp = 0, lastInSync, restoredFrom }) => {
+      const mirrors = [lastInSync?.map(past.index) ?? []]
+      const from = restoredFrom === undefined ? [] : [past.index(restoredFrom.of), restoredFrom.givenUp, past.index(restoredFrom.by)]
+      const hasMirrors = lastInSync !== undefined || restoredFrom !== undefined
+      return [
+        epoch,
+        primary === undefined ? null : index(primary),
+        backups.map(index),
+        inSync.map(index),
+        ...(handedOver || givenUp > 0 || hasMirrors ? [handedOver ? 1 : 0, givenUp] : []),
+        ...(hasMirrors ? [[...mirrors, ...from]] : []),
+      ]
+    },
+  )
+  return new TextEncoder().encode(JSON.stringify({ format, ...state, partitions, ...(past.list.length > 0 ? { past: past.list } : {}) }))
 }
 
 /** INTERNAL when the bytes are no cluster state, UNSUPPORTED_VERSION when another release wrote them in another form. */
@@ -47,13 +59,29 @@ export function decodeClusterState(bytes: Uint8Array): ClusterState {
   const leader = state.find('leader')
   const members = state.field('members').list(readMember)
   const replicas = replicasOf(members)
-  const partitions = state.field('partitions').list(row => readPartition(row, replicas))
+  const past = state.find('past')?.list(readPast) ?? []
+  const partitions = state.field('partitions').list(row => readPartition(row, replicas, past))
   if (partitions.length !== 0 && partitions.length !== partitionCount) state.refuse(`${partitionCount} partitions`, `${partitions.length}`)
   return { cluster: state.field('cluster').string(), partitionCount, leader: leader?.string(), members, partitions }
 }
 
 const replicasOf = (members: readonly Member[]): readonly Replica[] =>
   members.flatMap(member => member.shards.map(({ id }) => ({ node: member.id, shard: id })))
+
+/** Replicas, numbered as they come. */
+class PastReplicas {
+  readonly list: (readonly [NodeId, ShardId])[] = []
+  readonly #indexOf = new Map<ShardId, number>()
+
+  readonly index = ({ node, shard }: Replica): number => {
+    const known = this.#indexOf.get(shard)
+    if (known !== undefined) return known
+    this.#indexOf.set(shard, this.list.length)
+    return this.list.push([node, shard]) - 1
+  }
+}
+
+const readPast = (pair: Shape): Replica => ({ node: pair.field(0).string() as NodeId, shard: pair.field(1).string() as ShardId })
 
 const statuses: readonly string[] = ['joining', 'alive', 'leaving', 'suspect', 'dead'] satisfies readonly MemberStatus[]
 
@@ -76,8 +104,24 @@ function readMember(shape: Shape): Member {
   }
 }
 
-function readPartition(shape: Shape, replicas: readonly Replica[]): PartitionRecord {
-  const replica = (at: Shape): Replica => replicas[at.number()] ?? at.refuse(`an index below ${replicas.length}`, String(at.number()))
+const replicaIn =
+  (replicas: readonly Replica[]) =>
+  (at: Shape): Replica =>
+    replicas[at.number()] ?? at.refuse(`an index below ${replicas.length}`, String(at.number()))
+
+function readMirrors(shape: Shape, past: readonly Replica[]): Partial<PartitionRecord> {
+  const replica = replicaIn(past)
+  const lastInSync = shape.field(0).list(replica)
+  const of = shape.find(1)
+  return {
+    ...(lastInSync.length > 0 ? { lastInSync } : {}),
+    ...(of === undefined ? {} : { restoredFrom: { of: replica(of), givenUp: shape.field(2).number(), by: replica(shape.field(3)) } }),
+  }
+}
+
+function readPartition(shape: Shape, replicas: readonly Replica[], past: readonly Replica[]): PartitionRecord {
+  const replica = replicaIn(replicas)
+  const mirrors = shape.find(6)
   const primary = shape.field(1)
   const givenUp = shape.find(5)?.number() ?? 0
   return {
@@ -87,6 +131,7 @@ function readPartition(shape: Shape, replicas: readonly Replica[]): PartitionRec
     inSync: shape.field(3).list(replica),
     ...(shape.find(4)?.number() === 1 ? { handedOver: true } : {}),
     ...(givenUp > 0 ? { givenUp } : {}),
+    ...(mirrors === undefined ? {} : readMirrors(mirrors, past)),
   }
 }
 

@@ -63,6 +63,9 @@ export const coordinatorKeys = {
   mapIdCounter: 'counters/map-id',
   job: (name: string): string => `jobs/${name}`,
   jobPrefix: 'jobs/',
+  /** What a node found in its durable mirror when it started. */
+  mirrors: (nodeName: string): string => `mirrors/${nodeName}`,
+  mirrorsPrefix: 'mirrors/',
   functions: (file: string): string => `functions/${file}`,
   functionsPrefix: 'functions/',
 } as const

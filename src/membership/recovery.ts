@@ -7,27 +7,35 @@
 import type { NodeId } from '../base/ids.ts'
 import type { ClusterState } from './cluster-state.ts'
 import { availabilityOf, giveUpLost, isReachable, recordDeath } from './replica-transitions.ts'
+import { type MirrorReport, restoreFurthest } from './restore-transitions.ts'
 import { findMember, lostCount } from './transitions.ts'
 
 export interface Recovery {
   readonly state: ClusterState
+  /** Partitions taken from the furthest mirror that there is. */
+  readonly restored: number
   /** Partitions whose data is given up by this. */
   readonly recovered: number
   /** Names of members that are declared dead for it. */
   readonly declaredDead: readonly string[]
 }
 
-/** The same state when every partition is served, or no member is within reach. */
-export function recoverPartitions(state: ClusterState): Recovery {
-  const nothing: Recovery = { state, recovered: 0, declaredDead: [] }
+/** The same state when every partition is served, or no member is within reach. `mirrors`: what nodes found on their disks. */
+export function recoverPartitions(state: ClusterState, mirrors: readonly MirrorReport[] = []): Recovery {
+  const nothing: Recovery = { state, restored: 0, recovered: 0, declaredDead: [] }
   if (!state.members.some(isReachable)) return nothing
   const unavailable = state.partitions.filter(record => availabilityOf(state, record) === 'unavailable')
   const holders = new Set(unavailable.flatMap(({ inSync }) => inSync.map(({ node }) => node)))
-  const next = giveUpLost([...holders].reduce((settled, node) => recordDeath(settled, node), state))
-  const recovered = next.partitions.filter((record, partition) => record.givenUp !== state.partitions[partition]?.givenUp).length
+  const settled = [...holders].reduce((before, node) => recordDeath(before, node), state)
+  const filled = restoreFurthest(settled, mirrors)
+  const next = giveUpLost(filled)
+  const countOf = (from: ClusterState, to: ClusterState): number =>
+    to.partitions.filter((record, partition) => record.givenUp !== from.partitions[partition]?.givenUp).length
+  const restored = countOf(settled, filled)
+  const recovered = countOf(filled, next)
   // Nobody may hold replicas (all are leaving): then nobody is declared dead in vain.
-  if (recovered === 0) return nothing
-  return { state: next, recovered, declaredDead: [...holders].map(node => findMember(state, node)?.name ?? node) }
+  if (restored + recovered === 0) return nothing
+  return { state: next, restored, recovered, declaredDead: [...holders].map(node => findMember(state, node)?.name ?? node) }
 }
 
 /** A member that leaves has ended. It is forgotten, unless what it alone held is lost with it. */

@@ -68,7 +68,8 @@ export function recordDeath(state: ClusterState, node: NodeId, rules: Membership
     const inSync = record.inSync.filter(isElsewhere)
     // Whoever is left in the set is out of reach now, or `settle` had promoted it; it keeps the data and is its primary.
     const primary = record.primary !== undefined && isElsewhere(record.primary) ? record.primary : inSync[0]
-    return newEpoch(record, { primary, backups: backups.filter(replica => !isSameReplica(replica, primary)), inSync })
+    const next = newEpoch(record, { primary, backups: backups.filter(replica => !isSameReplica(replica, primary)), inSync })
+    return primary === undefined ? { ...next, ...lastOf(record) } : next
   })
   return { ...settled, partitions }
 }
@@ -152,11 +153,18 @@ export function dropReplica(state: ClusterState, partition: number, replica: Rep
 
 const nextEpoch = (record: PartitionRecord): Epoch => (record.epoch + 1) as Epoch
 
-/** `handedOver` belongs to the one record that the hand-over made. */
+/** `handedOver` belongs to the one record that the hand-over made, `restoredFrom` to the primary that it is about. */
 const newEpoch = (record: PartitionRecord, change: Partial<PartitionRecord>): PartitionRecord => {
-  const { handedOver: _, ...rest } = record
-  return { ...rest, ...change, epoch: nextEpoch(record) }
+  const { handedOver: _, restoredFrom, ...rest } = record
+  const next = { ...rest, ...change, epoch: nextEpoch(record) }
+  return restoredFrom !== undefined && isSameReplica(next.primary, restoredFrom.by) ? { ...next, restoredFrom } : next
 }
+
+/** What a lost record keeps of the last one: where to look for mirrors. */
+const lastOf = ({ inSync, restoredFrom }: PartitionRecord): Partial<PartitionRecord> => ({
+  lastInSync: inSync,
+  ...(restoredFrom === undefined ? {} : { restoredFrom }),
+})
 
 const withRecord = (state: ClusterState, partition: number, record: PartitionRecord): ClusterState => ({
   ...state,

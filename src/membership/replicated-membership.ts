@@ -21,6 +21,7 @@ import {
   returnMember,
   suspectMember,
 } from './replica-transitions.ts'
+import { type MirrorReport, restoreFromMirrors } from './restore-transitions.ts'
 import { everyMembershipRule, type MembershipRules } from './rules.ts'
 import { Suspicion } from './suspicion.ts'
 import { findMember, hasFormed, lostCount, takeLeadership } from './transitions.ts'
@@ -45,6 +46,8 @@ export type ClusterChange =
   | { readonly kind: 'dead'; readonly name: string; readonly lostPartitions: number }
   | { readonly kind: 'formed'; readonly nodes: number; readonly partitions: number }
   | { readonly kind: 'request'; readonly request: ReplicaRequest }
+  /** Lost partitions that are taken from durable mirrors. */
+  | { readonly kind: 'restored'; readonly partitions: number }
   /** Learners in, surplus replicas out, members that have left. */
   | { readonly kind: 'moves' }
 
@@ -64,6 +67,8 @@ export class ReplicatedMembership {
   readonly #requests = new Map<string, ReplicaRequest>()
   /** This node's own requests: since when each is unanswered. */
   readonly #askedSinceMs = new Map<string, { readonly sinceMs: number; readonly request: ReplicaRequest }>()
+  /** By name of the node. */
+  readonly #mirrors = new Map<string, MirrorReport>()
   #silentLeader: string | undefined
   #coordinatorOut = false
   #view: ClusterView | undefined
@@ -77,6 +82,10 @@ export class ReplicatedMembership {
 
   get view(): ClusterView | undefined {
     return this.#view
+  }
+
+  get mirrors(): readonly MirrorReport[] {
+    return [...this.#mirrors.values()]
   }
 
   /** A state read from the coordinator or told by another node; ignored unless newer. */
@@ -132,6 +141,12 @@ export class ReplicatedMembership {
     this.#suspicion.handleVotes(nowMs, from, suspects)
   }
 
+  /** What a node found on its disk when it started; undefined: it says no more. */
+  handleMirrors(nodeName: string, report: MirrorReport | undefined): void {
+    if (report === undefined) this.#mirrors.delete(nodeName)
+    else this.#mirrors.set(nodeName, report)
+  }
+
   /** A request for the leader. `silentLeader`: the asker says that this leader did not answer it. */
   handleRequest(_nowMs: number, request: ReplicaRequest, silentLeader?: string): void {
     this.#requests.set(`${request.kind} ${request.partition}`, request)
@@ -171,6 +186,7 @@ export class ReplicatedMembership {
       if (hasFormed(state)) changes.push({ kind: 'formed', nodes: state.members.length, partitions: state.partitionCount })
     }
     state = this.#decideRequests(state, changes)
+    state = this.#restore(state, changes)
     const moved = this.#steps.step(state, this.#view.state)
     if (moved !== state) changes.push({ kind: 'moves' })
     return changes.length === 0 ? undefined : { expectedVersion: version, state: moved, changes }
@@ -212,6 +228,12 @@ export class ReplicatedMembership {
         changes.push({ kind: 'returned', name })
       }
     }
+    return state
+  }
+
+  #restore(before: ClusterState, changes: ClusterChange[]): ClusterState {
+    const state = restoreFromMirrors(before, this.mirrors)
+    if (state !== before) changes.push({ kind: 'restored', partitions: lostCount(before) - lostCount(state) })
     return state
   }
 

@@ -22,8 +22,19 @@ export interface PartitionRecord {
   readonly inSync: readonly Replica[]
   /** This very record made the primary by hand-over: it serves without waiting. Absent: no. */
   readonly handedOver?: boolean
-  /** How often the partition's data was given up. Who holds data of a lower number starts empty. Absent: 0. */
+  /** How often the partition's data was given up, or taken from a durable mirror. Who holds data of a lower number starts empty. Absent: 0. */
   readonly givenUp?: number
+  /** Of a lost partition: who was in sync at last; their mirrors hold what there is. */
+  readonly lastInSync?: readonly Replica[]
+  /** The primary was made from what a mirror held, and stays the same since; of a lost one: was so at last. */
+  readonly restoredFrom?: RestoredFrom
+}
+
+/** A copy on a disk, written by the incarnation `of` under that `givenUp`; `by`: the replica that takes it over. */
+export interface RestoredFrom {
+  readonly of: Replica
+  readonly givenUp: number
+  readonly by: Replica
 }
 
 interface ReplicaRequestOf<Kind extends string> {

@@ -14,6 +14,7 @@
 import type { ShardId } from '../base/ids.ts'
 import { applyEffect } from '../storage/effect.ts'
 import { applyImage, type ImageChunk } from '../storage/image.ts'
+import type { PartitionStore } from '../storage/partition-store.ts'
 import { type AppendMessage, type ChunkMessage, type EntryName, type LogEntry, nothingWhole } from './messages.ts'
 import type { ReplicaState } from './replica-state.ts'
 
@@ -25,12 +26,16 @@ interface Intake {
   end: number | undefined
 }
 
+type Owed = Pick<AppendMessage, 'from' | 'epoch' | 'sentAtMs'>
+
 export class Following {
   readonly #state: ReplicaState
   #matched = 0
   #intake: Intake | undefined
   /** Of this primary no snapshot up to this number is taken in again. */
   #lastSnapshot: { readonly from: ShardId; readonly snapshot: number } | undefined
+  /** The answer to a message whose entries are not durable yet. */
+  #owed: (Owed & { readonly position: number }) | undefined
 
   constructor(state: ReplicaState) {
     this.#state = state
@@ -43,6 +48,7 @@ export class Following {
 
   /** A new epoch: what matched before counts no more. */
   handleEpoch(primary: ShardId | undefined): void {
+    this.#owed = undefined
     this.#matched = this.#state.applied
     if (this.#intake !== undefined && this.#intake.from !== primary) this.#startAnew()
   }
@@ -61,19 +67,23 @@ export class Following {
     this.applyCommitted()
     this.#state.floor = Math.max(this.#state.floor, message.floor)
     if (this.isWhole) log.trimTo(Math.min(message.floor, this.#state.applied), this.#state.options.logRetainBytes)
-    const position = rules.acknowledgeOnlyMessage ? at : log.last.position
-    const { sentAtMs, from, partition, epoch } = message
-    const answer = {
-      kind: 'appended',
-      partition,
-      epoch,
-      from: this.#state.self.shard,
-      to: from,
-      position,
-      applied: this.#appliedWhole(),
-      sentAtMs,
-    } as const
-    this.#state.act({ kind: 'send', to: from, message: answer })
+    if (entries.length > 0) this.#state.options.mirror?.handleAccepted()
+    this.#acknowledge(message, rules.acknowledgeOnlyMessage ? at : log.last.position)
+  }
+
+  /** At once, or when it is durable: then as far as it is, and later the rest. */
+  #acknowledge(message: AppendMessage, position: number): void {
+    if (position <= this.#state.durable) return this.#answerAppend(message, position)
+    if (position < (this.#owed?.position ?? 0)) return
+    const { from, epoch, sentAtMs } = message
+    this.#owed = { from, epoch, sentAtMs, position }
+  }
+
+  #answerAppend({ from, epoch, sentAtMs }: Owed, position: number): void {
+    const { partition } = this.#state.options
+    const applied = this.#appliedWhole()
+    const message = { kind: 'appended', partition, epoch, from: this.#state.self.shard, to: from, position, applied, sentAtMs } as const
+    this.#state.act({ kind: 'send', to: from, message })
   }
 
   handleChunk(message: ChunkMessage): void {
@@ -109,6 +119,15 @@ export class Following {
     })
   }
 
+  /** The mirror has come further. */
+  handleDurable(): void {
+    const owed = this.#owed
+    const { durable } = this.#state
+    if (owed === undefined || durable < 0) return
+    if (durable >= owed.position) this.#owed = undefined
+    this.#answerAppend(owed, Math.min(owed.position, durable))
+  }
+
   /** Promoted: the whole log counts. */
   applyAll(): void {
     this.#applyTo(this.#state.log.last.position)
@@ -129,9 +148,19 @@ export class Following {
 
   /** Everything is given up: nothing is held, no snapshot goes on. */
   drop(): void {
+    this.#owed = undefined
     this.#intake = undefined
     this.#lastSnapshot = undefined
     this.#state.startEmpty()
+    this.#matched = this.#state.applied
+  }
+
+  /** Whatever it held: from here on it is what was read from a mirror. */
+  takeRestored(store: PartitionStore, givenUp: number): void {
+    this.#owed = undefined
+    this.#intake = undefined
+    this.#lastSnapshot = undefined
+    this.#state.startRestored(store, givenUp)
     this.#matched = this.#state.applied
   }
 
@@ -155,6 +184,7 @@ export class Following {
         return false
       }
       log.cutAfter(from)
+      this.#state.options.mirror?.handleCut(from)
     }
     if (entry.position - entry.effects.length !== log.last.position) {
       this.#state.act({
@@ -170,17 +200,22 @@ export class Following {
   #applyTo(position: number): void {
     const intake = this.#intake
     if (intake !== undefined && intake.end === undefined) return
-    const { log, store } = this.#state
+    const { log, store, options } = this.#state
+    const { mirror } = options
     for (let entry = log.next(store.position); entry !== undefined && entry.position <= position; entry = log.next(store.position)) {
       for (const effect of entry.effects) applyEffect(store, effect)
+      mirror?.handleApplied(entry)
     }
-    if (intake?.end !== undefined && Math.min(store.position, this.#state.committed) >= intake.end) this.#intake = undefined
+    if (intake?.end === undefined || Math.min(store.position, this.#state.committed) < intake.end) return
+    this.#intake = undefined
+    mirror?.handleWhole()
   }
 
   #take(intake: Intake, chunk: ImageChunk, start: EntryName): void {
     const { store, log, rules } = this.#state
     // Position and log are those of the first chunk already.
     applyImage(store, { ...chunk, first: false })
+    this.#state.options.mirror?.handleImage(chunk.effects)
     intake.nextIndex += 1
     if (chunk.cursor !== undefined) return
     if (!rules.logFromFirstChunk) {

@@ -65,9 +65,9 @@ export class Leading {
     return nowMs >= this.#servesAtMs && !this.isStopped
   }
 
-  /** False: it never had a follower since it leads, so that nobody asks for entries. */
+  /** False: it never had a follower since it leads, nor has it a mirror, so that nobody asks for entries. */
   get keepsLog(): boolean {
-    return this.#hadFollowers
+    return this.#hadFollowers || this.#state.options.mirror !== undefined
   }
 
   /** Followers that are not in-sync, and how much of the copy each holds, 0 to 1. */
@@ -283,6 +283,11 @@ export class Leading {
     return next === Number.POSITIVE_INFINITY ? undefined : Math.max(next, nowMs)
   }
 
+  /** The mirror has come further. */
+  handleDurable(): void {
+    this.#commit()
+  }
+
   /** After an entry was written here. */
   handleAppend(): void {
     if (this.#isAlone()) this.#commit()
@@ -312,7 +317,8 @@ export class Leading {
 
   #commit(): void {
     const { log, rules } = this.#state
-    const end = log.last.position
+    // Not further than this replica itself would acknowledge.
+    const end = Math.min(log.last.position, this.#state.durable)
     let reached = end
     let isFirst = true
     for (const follower of this.#followers.values()) {

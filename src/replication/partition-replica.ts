@@ -25,7 +25,7 @@ import type { PartitionStore } from '../storage/partition-store.ts'
 import type { ShardId } from '../base/ids.ts'
 import { Following } from './following.ts'
 import { Leading } from './leading.ts'
-import type { AppendMessage, ReplicationMessage } from './messages.ts'
+import type { AppendMessage, LogEntry, ReplicationMessage } from './messages.ts'
 import type {
   Answered,
   ReadAdmission,
@@ -143,6 +143,30 @@ export class PartitionReplica<Waiter> {
   handleRecord(nowMs: number, version: number, record: PartitionRecord, promisedUntilMs: number): void {
     this.#state.version = Math.max(this.#state.version, version)
     this.#learn(nowMs, version, record, promisedUntilMs)
+  }
+
+  /**
+   * A record that names this replica as primary with what a mirror held (`restoredFrom`), and that: it was read into `store`, and is this
+   * incarnation's on disk. Like one whose data was given up it waits before it serves.
+   */
+  handleRestored(nowMs: number, version: number, record: PartitionRecord, promisedUntilMs: number, store: PartitionStore): void {
+    const { options, givenUp } = this.#state
+    assert(isSameReplica(record.primary, options.self), 'the restored replica is the primary')
+    assert((record.givenUp ?? 0) > givenUp, 'a restore comes before anything of its epoch')
+    if (this.#role.kind === 'primary') this.#stepDown(record)
+    this.#following.takeRestored(store, record.givenUp ?? 0)
+    this.handleRecord(nowMs, version, record, Math.max(promisedUntilMs, nowMs + options.leaseMs))
+  }
+
+  /** The mirror's `durablePosition` has moved. */
+  handleDurable(): void {
+    if (this.#role.kind === 'primary') this.#role.leading.handleDurable()
+    else if (this.#role.kind !== 'stopped') this.#following.handleDurable()
+  }
+
+  /** Entries after `position`, of about `maxBytes`, for the mirror. */
+  logAfter(position: number, maxBytes: number): readonly LogEntry[] {
+    return this.#state.log.entriesAfter(position, maxBytes)
   }
 
   handleMessage(nowMs: number, message: ReplicationMessage): void {
@@ -343,8 +367,10 @@ export class PartitionReplica<Waiter> {
     const { log, epoch } = this.#state
     if (this.#role.kind !== 'primary') return
     if (this.#role.leading.keepsLog) {
-      log.append({ epoch, position: this.applied, effects: this.#group })
+      const entry = { epoch, position: this.applied, effects: this.#group }
+      log.append(entry)
       this.#group = []
+      this.#state.options.mirror?.handleApplied(entry)
     } else log.skipTo(epoch, this.applied)
     this.#role.leading.handleAppend()
   }
@@ -396,11 +422,13 @@ export class PartitionReplica<Waiter> {
     if (isPrimary) return this.#lead(nowMs, row, isNewEpoch, isGivenUp, promisedUntilMs)
     if (isNewEpoch || !isSameReplica(before, row.primary)) this.#following.handleEpoch(row.primary?.shard)
     if (!wasPrimary || isGivenUp) this.#role = { kind: this.#followingRole(row) }
+    if (this.#role.kind === 'backup') this.#state.options.mirror?.handleHeld()
   }
 
   #lead(nowMs: number, row: PartitionRecord, isNewEpoch: boolean, isGivenUp: boolean, promisedUntilMs: number): void {
     const { rules, options } = this.#state
     const wait = row.handedOver === true || !rules.waitAfterPromotion ? Number.NEGATIVE_INFINITY : promisedUntilMs
+    options.mirror?.handleHeld()
     const waitUntilMs = isGivenUp && rules.waitAfterGivingUp ? Math.max(wait, nowMs + options.leaseMs) : wait
     if (this.#role.kind !== 'primary') {
       this.#following.applyAll()

@@ -3,7 +3,8 @@ import type { PartitionId, ShardId } from '../base/ids.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Replica, ReplicaRequest } from '../partitioning/partition-table.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
-import type { ReplicationMessage } from './messages.ts'
+import type { ImageChunk } from '../storage/image.ts'
+import type { EntryName, LogEntry, ReplicationMessage } from './messages.ts'
 
 /** A promise that a node's control thread has given to this node's. */
 export interface HeldPromise {
@@ -53,6 +54,27 @@ export interface ReplicaOptions {
   readonly sessionTtlMs: number
   /** Results kept per ticket. */
   readonly sessionWindow: number
+  /** Where this replica's store and log are kept besides memory. Absent: nowhere. */
+  readonly mirror?: ReplicaMirror
+}
+
+/** What a durable mirror is told, in the order in which it happens. Entries do not change and own their bytes. */
+export interface ReplicaMirror {
+  /** What is acknowledged, and at a primary committed, reaches no further; an entry's end. Infinity: no bound. */
+  durablePosition(): number
+  /** The store begins anew, empty, after `start`. */
+  handleReset(start: EntryName, givenUp: number): void
+  /** This replica is in sync: what it holds is kept, also when it is nothing. */
+  handleHeld(): void
+  /** The store took a piece of a snapshot; until `handleWhole` it counts for nothing. */
+  handleImage(effects: ImageChunk['effects']): void
+  handleWhole(): void
+  /** The store has applied the entry just now. */
+  handleApplied(entry: LogEntry): void
+  /** The log holds entries that the store has not applied. */
+  handleAccepted(): void
+  /** What the log held after that position is gone from it. */
+  handleCut(position: number): void
 }
 
 export const replicaDefaults = {

@@ -11,7 +11,7 @@ import type { ReplicationRules } from './rules.ts'
  * Positions of the log that begins when data was given up for the n-th time; versions do not come again. 12 bits of that number and
  * 36 of writes fill the 48 that the store keeps.
  */
-const firstPosition = (givenUp: number): number => (givenUp % 2 ** 12) * 2 ** 36
+export const firstPosition = (givenUp: number): number => (givenUp % 2 ** 12) * 2 ** 36
 
 export const noEpoch = 0 as Epoch
 
@@ -56,6 +56,11 @@ export class ReplicaState {
     return this.log.nameAt(this.store.position)
   }
 
+  /** Acknowledgements reach no further. */
+  get durable(): number {
+    return this.options.mirror?.durablePosition() ?? Number.POSITIVE_INFINITY
+  }
+
   act(action: ReplicaAction): void {
     this.#actions.push(action)
   }
@@ -74,8 +79,19 @@ export class ReplicaState {
 
   /** An empty store whose log goes on after `start` (a snapshot fills it). */
   startAt(start: EntryName): void {
+    this.options.mirror?.handleReset(start, this.givenUp)
+    this.#replaceStore(this.options.makeStore(), start)
+  }
+
+  /** All that `store` holds was read from a mirror that goes on with this replica; the log begins where an empty one would. */
+  startRestored(store: PartitionStore, givenUp: number): void {
+    this.givenUp = givenUp
+    this.#replaceStore(store, { epoch: noEpoch, position: firstPosition(givenUp) })
+  }
+
+  #replaceStore(store: PartitionStore, start: EntryName): void {
     this.store.release()
-    this.store = this.options.makeStore()
+    this.store = store
     this.store.position = start.position
     this.log.reset(start)
     this.committed = start.position

@@ -108,7 +108,7 @@ describe('the end of a member', () => {
 describe('giving up what nobody within reach holds', () => {
   it('changes nothing while every partition is served', () => {
     const state = suspectMember(copiedOf('a', 'b', 'c'), node('c'))
-    expect(recoverPartitions(state)).toEqual({ state, recovered: 0, declaredDead: [] })
+    expect(recoverPartitions(state)).toEqual({ state, restored: 0, recovered: 0, declaredDead: [] })
   })
 
   it('declares dead those out of reach that are the last to hold something, and nobody else', () => {
@@ -139,7 +139,7 @@ describe('giving up what nobody within reach holds', () => {
 
   it('needs somebody within reach', () => {
     const state = recordDeath(formedOf('a'), node('a'))
-    expect(recoverPartitions(state)).toEqual({ state, recovered: 0, declaredDead: [] })
+    expect(recoverPartitions(state)).toEqual({ state, restored: 0, recovered: 0, declaredDead: [] })
   })
 })
 

@@ -41,7 +41,11 @@ export class TestGroup {
   readonly stops: string[] = []
   readonly promises = new Map<string, HeldPromise>()
 
-  constructor(names: string, options: Partial<ReplicaOptions> = {}, rules?: ReplicationRules) {
+  constructor(
+    names: string,
+    options: Partial<ReplicaOptions> | ((name: string) => Partial<ReplicaOptions>) = {},
+    rules?: ReplicationRules,
+  ) {
     for (const name of names) {
       const whole: ReplicaOptions = {
         ...replicaDefaults,
@@ -49,7 +53,7 @@ export class TestGroup {
         self: replicaOf(name),
         makeStore: () => new PartitionStore(new MemoryBudget(64 * 1024 * 1024), 1),
         heldPromise: node => this.promises.get(node) ?? { version: this.version, untilMs: Number.POSITIVE_INFINITY },
-        ...options,
+        ...(typeof options === 'function' ? options(name) : options),
       }
       this.replicas.set(name, new PartitionReplica<string>(whole, rules))
     }
