@@ -59,6 +59,8 @@ const pausedAboveBytes = 16 * 1024 * 1024
 
 /** The clock is read when operations of this cost are done; a plain one costs 1 and takes well under 10 us. */
 const clockEvery = 16
+/** Operations whose entries are looked at ahead: as many as keep the processor's loads busy, few enough to stay in its cache. */
+const warmCount = 32
 
 export class Pipe implements PipeHandler, WorkSource {
   readonly kind: PipeKind
@@ -72,6 +74,8 @@ export class Pipe implements PipeHandler, WorkSource {
   #nextIndex = 0
   readonly #parked = new Map<number, ParkedPartition>()
   /** Parked partitions whose first operation may go on. */
+  /** Kept so that the reads are done. */
+  #warmed = 0
   readonly #ready: number[] = []
   #underWay = 0
   /** Keys and values of the batches in the queue, and of those gone through that have left parked operations. */
@@ -228,6 +232,7 @@ export class Pipe implements PipeHandler, WorkSource {
     let index = this.#nextIndex
     let cost = 0
     while (index < count) {
+      if (index % warmCount === 0) this.#warm(reader, index, Math.min(count, index + warmCount))
       const bytesBefore = this.#writer.bytes
       this.#step(reader, index, wallTimeMs)
       if (this.#closed) return false
@@ -246,6 +251,24 @@ export class Pipe implements PipeHandler, WorkSource {
       else this.#parkedBytes += bytesOf(reader)
     }
     return true
+  }
+
+  /** See MapStore.warm. Keys that are none are found out later. */
+  #warm(reader: OperationReader, from: number, to: number): void {
+    const { partitionCount } = this.#shared.ownership
+    if (partitionCount === 0) return
+    try {
+      for (let index = from; index < to; index += 1) {
+        const slot = this.#slots.find(reader.slotAt(index))
+        if (slot?.handle === undefined || !isKeyed(reader.kindAt(index))) continue
+        const start = reader.keyBounds[index] as number
+        const end = reader.keyBounds[index + 1] as number
+        const partition = partitionOfKey(slot.codec, reader.keys, start, end, partitionCount)
+        this.#warmed ^= slot.handle.parts[partition]?.warm(reader.keys, start, end) ?? 0
+      }
+    } catch {
+      // That operation's own turn refuses it.
+    }
   }
 
   #step(reader: OperationReader, index: number, wallTimeMs: number): void {
