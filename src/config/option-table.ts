@@ -119,8 +119,12 @@ export const optionTable = {
     { min: '16mb', max: '1024gb' },
   ),
   valueMaxBytes: size(
-    { key: 'valueMax', default: '16mb', doc: 'Largest value; a larger one is refused with INVALID_ARGUMENT.' },
-    { min: '1kb', max: '1gb' },
+    {
+      key: 'valueMax',
+      default: '16mb',
+      doc: 'Largest value; a larger one is refused with INVALID_ARGUMENT. The store keeps lengths in 26 bits, so none can reach 64 MiB.',
+    },
+    { min: '1kb', max: '63mb' },
   ),
   messageMaxBytes: size(
     {

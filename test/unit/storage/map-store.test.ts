@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { parseByteSize } from '../../../src/base/byte-size.ts'
+import { optionTable } from '../../../src/config/option-table.ts'
 import { applyEffect, copyEffect, type PutEffect } from '../../../src/storage/effect.ts'
 import { scanEnd } from '../../../src/storage/map-store.ts'
 import { mapId, Scenario, startMs } from './scenario.ts'
@@ -244,6 +246,15 @@ describe('memory', () => {
 })
 
 describe('eviction', () => {
+  test('the largest value that a configuration can allow is stored', () => {
+    const at = new Scenario()
+    const largest = parseByteSize('63mb')
+    expect(optionTable.valueMaxBytes.schema.safeParse(largest).success).toBe(true)
+    expect(optionTable.valueMaxBytes.schema.safeParse(largest + 1).success).toBe(false)
+    expect(at.set('k', new Uint8Array(largest))).toBe('admitted')
+    expect(at.get('k')).toHaveLength(largest)
+  })
+
   test('none refuses at maxBytes, and lets a smaller value in', () => {
     const at = new Scenario({ maxBytes: 200, eviction: 'none' })
     expect(at.set('a', 'v'.repeat(100))).toBe('admitted')
