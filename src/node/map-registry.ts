@@ -8,10 +8,12 @@
 import { NearstateError, invalidArgument } from '../base/errors.ts'
 import type { MapId } from '../base/ids.ts'
 import { isSystemMap, keySpaceNameRefusal, type MapDefinition, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
-import { formatKeyCodec } from '../keys/key-codec.ts'
+import { encodeKey } from '../keys/encode-key.ts'
+import { formatKeyCodec, type KeyCodec, type Scalar, type ScalarCodec } from '../keys/key-codec.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import type { EnsureMap } from '../shard/protocol.ts'
+import { entrySize, flagsFor } from '../storage/entry-layout.ts'
 import type { Eviction } from '../storage/map-limits.ts'
 import { decodeJson, encodeJson, updateJson, WatchedTable } from './watched-table.ts'
 
@@ -22,6 +24,7 @@ export type MapSettings = Omit<MapDefinition, 'id' | 'createdAtMs'>
 
 export interface MapRegistryOptions {
   readonly coordinator: Coordinator
+  readonly partitionCount: number
   readonly wallTimeMs: () => number
   /** The copy has changed: all definitions, without those dropped. */
   readonly onChange: (definitions: readonly MapDefinition[]) => void
@@ -62,6 +65,7 @@ export class MapRegistry {
   /** Creates a map; the same definition again answers the one that is there, another one is ALREADY_EXISTS. */
   async create(settings: MapSettings): Promise<MapDefinition> {
     checkSettings(settings)
+    checkMaxBytes(settings, this.#options.partitionCount)
     const definition = await this.#createOrRead(settings)
     const difference = differenceOf(settings, definition)
     if (difference !== undefined) {
@@ -160,6 +164,24 @@ export function checkSettings(settings: MapSettings): void {
   if (settings.eviction !== 'none' && settings.maxBytes === 0) {
     throw invalidArgument(`Cannot create map "${settings.name}": eviction "${settings.eviction}" needs maxBytes above 0`)
   }
+}
+
+/** Each partition has an equal share; one that could not hold a single entry would refuse every write. */
+function checkMaxBytes({ name, keyCodec, ttlMs, maxIdleMs, maxBytes, eviction }: MapSettings, partitionCount: number): void {
+  const flags = flagsFor(ttlMs > 0, maxIdleMs > 0, eviction !== 'none')
+  const leastBytes = partitionCount * entrySize(flags, encodeKey(keyCodec, shortKey(keyCodec)).length, 1)
+  if (maxBytes === 0 || maxBytes >= leastBytes) return
+  throw invalidArgument(
+    `Cannot create map "${name}": maxBytes is ${maxBytes}, and each of ${partitionCount} partitions gets an equal share, too small for any entry; the least that holds one in each is ${leastBytes}, and 0 means no limit`,
+  )
+}
+
+const shortScalars: Readonly<Record<ScalarCodec, Scalar>> = { string: 'a', int64: 0, bytes: new Uint8Array(1) }
+
+function shortKey(codec: KeyCodec): unknown {
+  if (typeof codec === 'string') return shortScalars[codec]
+  const [, ...elements] = codec
+  return elements.map(shortKey)
 }
 
 function differenceOf(wanted: MapSettings, there: MapDefinition): string | undefined {

@@ -92,7 +92,12 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
 
 async function startShards({ config, coordinator, fail, stops, log }: PartsOptions): Promise<{ maps: MapRegistry; shards: Shards }> {
   let shards: Shards | undefined
-  const maps = new MapRegistry({ coordinator, wallTimeMs, onChange: definitions => shards?.broadcast({ kind: 'maps', definitions }) })
+  const maps = new MapRegistry({
+    coordinator,
+    partitionCount: config.partitions,
+    wallTimeMs,
+    onChange: definitions => shards?.broadcast({ kind: 'maps', definitions }),
+  })
   stops.push(() => maps.stop())
   shards = await Shards.start({
     nodeName: config.name,

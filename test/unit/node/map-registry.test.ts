@@ -12,7 +12,7 @@ function setUp(coordinator = new EmbeddedCoordinator()) {
   coordinators.push(coordinator)
   const seen: string[][] = []
   const onChange = (definitions: readonly MapDefinition[]): void => void seen.push(definitions.map(({ name, id }) => `${name}#${id}`))
-  return { coordinator, seen, registry: new MapRegistry({ coordinator, wallTimeMs: () => 7, onChange }) }
+  return { coordinator, seen, registry: new MapRegistry({ coordinator, partitionCount: 240, wallTimeMs: () => 7, onChange }) }
 }
 
 const settings = (change: Partial<MapSettings> = {}): MapSettings => ({
@@ -61,6 +61,23 @@ describe('the registry of maps', () => {
       await expect(registry.create(settings(wrong))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     }
     await expect(registry.create(settings({ name: '__x' }))).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
+  })
+
+  it('refuses a maxBytes that could hold no entry, and names the least that can', async () => {
+    const { registry } = setUp()
+    for (const [change, least] of [
+      [{ name: 'plain' }, 240 * 16],
+      [{ name: 'numbers', keyCodec: 'int64' as const }, 240 * 24],
+      [{ name: 'lru', eviction: 'lru' as const }, 240 * 20],
+      [{ name: 'short-lived', ttlMs: 5 }, 240 * 32],
+      [{ name: 'tuples', keyCodec: ['tuple', 'string', 'int64'] as const }, 240 * 24],
+    ] as const) {
+      await expect(registry.create(settings({ ...change, maxBytes: least - 1 }))).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        message: expect.stringMatching(new RegExp(`maxBytes is ${least - 1}.* 240 partitions .* is ${least}, and 0 means no limit`)),
+      })
+      await expect(registry.create(settings({ ...change, maxBytes: least }))).resolves.toMatchObject({ maxBytes: least })
+    }
   })
 
   it('ensures a map with defaults, and system maps too', async () => {
