@@ -26,8 +26,8 @@ export interface MapRegistryOptions {
   readonly coordinator: Coordinator
   readonly partitionCount: number
   readonly wallTimeMs: () => number
-  /** The copy has changed: all definitions, without those dropped. */
-  readonly onChange: (definitions: readonly MapDefinition[]) => void
+  /** What is under this name now, in the copy; undefined: nothing, or what was dropped. One name at a time: a list for each of many creations would be a copy of all for each. */
+  readonly onChange: (name: string, definition: MapDefinition | undefined) => void
 }
 
 export class MapRegistry {
@@ -35,7 +35,7 @@ export class MapRegistry {
   readonly #table: WatchedTable<MapDefinition>
   /** Dropped here by order, until the watch has told the same: name -> id. */
   readonly #dropped = new Map<string, MapId>()
-  /** Answered to a shard before the watch has told of them: every list made from then on has them, else the shard would drop them. */
+  /** Answered to a shard before the watch has told of them: from then on they are there, else the shard would drop them. */
   readonly #answered = new Map<string, MapDefinition>()
 
   constructor(options: MapRegistryOptions) {
@@ -48,9 +48,8 @@ export class MapRegistry {
   }
 
   get definitions(): readonly MapDefinition[] {
-    const known = new Map([...this.#table.values()].map(definition => [definition.name, definition]))
-    for (const [name, definition] of this.#answered) if ((known.get(name)?.id ?? 0) < definition.id) known.set(name, definition)
-    return [...known.values()].filter(definition => !this.#isDropped(definition))
+    const names = new Set([...[...this.#table.values()].map(({ name }) => name), ...this.#answered.keys()])
+    return [...names].map(name => this.#find(name)).filter(definition => definition !== undefined)
   }
 
   /** Definitions as the coordinator has them now, ordered by name, without the system's own. */
@@ -105,7 +104,7 @@ export class MapRegistry {
     if (this.#answered.get(name)?.id === id) this.#answered.delete(name)
     // Otherwise the watch has told of the end already.
     if (this.#table.get(name)?.id === id) this.#dropped.set(name, id)
-    this.#options.onChange(this.definitions)
+    this.#options.onChange(name, this.#find(name))
   }
 
   stop(): void {
@@ -116,7 +115,15 @@ export class MapRegistry {
     if ((this.#table.get(name)?.id ?? 0) >= (this.#answered.get(name)?.id ?? 0)) this.#answered.delete(name)
     const dropped = this.#dropped.get(name)
     if (dropped !== undefined && this.#table.get(name)?.id !== dropped) this.#dropped.delete(name)
-    this.#options.onChange(this.definitions)
+    this.#options.onChange(name, this.#find(name))
+  }
+
+  /** The latest definition that this node knows of, unless it was dropped. */
+  #find(name: string): MapDefinition | undefined {
+    const watched = this.#table.get(name)
+    const answered = this.#answered.get(name)
+    const latest = (watched?.id ?? 0) < (answered?.id ?? 0) ? answered : watched
+    return latest === undefined || this.#isDropped(latest) ? undefined : latest
   }
 
   #isDropped(definition: MapDefinition): boolean {

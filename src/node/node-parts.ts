@@ -96,7 +96,7 @@ async function startShards({ config, coordinator, fail, stops, log }: PartsOptio
     coordinator,
     partitionCount: config.partitions,
     wallTimeMs,
-    onChange: definitions => shards?.broadcast({ kind: 'maps', definitions }),
+    onChange: (name, definition) => shards?.broadcast({ kind: 'map', name, definition }),
   })
   stops.push(() => maps.stop())
   shards = await Shards.start({

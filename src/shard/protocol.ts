@@ -45,7 +45,10 @@ export interface Bundle {
 /** Control thread to shard, one way. */
 export type ShardCommand =
   | { readonly kind: 'view'; readonly view: ClusterView }
+  /** All maps there are; what is left out is destroyed. */
   | { readonly kind: 'maps'; readonly definitions: readonly MapDefinition[] }
+  /** What is there under one name now; undefined: no map. */
+  | { readonly kind: 'map'; readonly name: string; readonly definition: MapDefinition | undefined }
   /** A direct channel to another shard of this node. */
   | { readonly kind: 'threadLink'; readonly peer: ShardId; readonly port: MessagePort }
 

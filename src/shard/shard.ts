@@ -224,6 +224,8 @@ export class Shard implements PeerListener {
       }
       case 'maps':
         return this.#catalog.replaceAll(command.definitions)
+      case 'map':
+        return this.#catalog.replace(command.name, command.definition)
       case 'threadLink':
         return this.#network.links.addThreadLink(command.peer, command.port)
       default:

@@ -10,8 +10,8 @@ afterEach(async () => {
 
 function setUp(coordinator = new EmbeddedCoordinator()) {
   coordinators.push(coordinator)
-  const seen: string[][] = []
-  const onChange = (definitions: readonly MapDefinition[]): void => void seen.push(definitions.map(({ name, id }) => `${name}#${id}`))
+  const seen: string[] = []
+  const onChange = (name: string, definition: MapDefinition | undefined): void => void seen.push(`${name}#${definition?.id ?? 'gone'}`)
   return { coordinator, seen, registry: new MapRegistry({ coordinator, partitionCount: 240, wallTimeMs: () => 7, onChange }) }
 }
 
@@ -91,12 +91,31 @@ describe('the registry of maps', () => {
     const { registry, seen } = setUp()
     const { id } = await registry.create(settings())
     await registry.caughtUp
-    expect(seen.at(-1)).toEqual([`m#${id}`])
+    expect(seen.at(-1)).toBe(`m#${id}`)
     registry.drop('m', id)
-    expect(seen.at(-1)).toEqual([])
+    expect(seen.at(-1)).toBe('m#gone')
     await registry.remove('m')
     const next = await registry.create(settings())
     await Promise.resolve()
     expect(registry.definitions).toEqual([next])
+  })
+
+  it('tells of each change once, and not of the other maps again', async () => {
+    const { registry, seen } = setUp()
+    for (let n = 0; n < 100; n += 1) await registry.create(settings({ name: `m${n}` }))
+    await registry.remove('m7')
+    await new Promise(resolve => setImmediate(resolve))
+    expect(seen).toHaveLength(101)
+    expect(seen.at(-1)).toBe('m7#gone')
+    expect(registry.definitions).toHaveLength(99)
+  })
+
+  it('does not deny a map that it has answered, until it is dropped', async () => {
+    const { registry, seen } = setUp()
+    const ensured = await registry.ensure({ name: 'm', keySpace: 'm', keyCodec: 'string' })
+    expect(registry.definitions).toEqual([ensured])
+    registry.drop('m', ensured.id)
+    expect(registry.definitions).toEqual([])
+    expect(seen.at(-1)).toBe('m#gone')
   })
 })
