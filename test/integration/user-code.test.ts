@@ -365,6 +365,12 @@ describe('asynchronous user code', () => {
     await expect(shard.invoke('fine')).resolves.toBe(1)
   })
 
+  it("leaves a bug of the shard's own what it was: the worker ends with its error", async () => {
+    await started('fresh')
+    await shard.ask({ kind: 'crash' })
+    expect(await shard.exited).toBe('1 a bug of the shard')
+  })
+
   it('that loops in a microtask is beyond stopping: the shard is given up', async () => {
     await started('fresh')
     await deploy('a.ts', functionsFile('run: entryFunction()(() => { Promise.resolve().then(() => { for (;;) {} }) })'))

@@ -7,22 +7,26 @@
  */
 import { NearstateError } from '../../base/errors.ts'
 
-const refused = ['exit', 'kill'] as const
-
 /** Answers the real `exit`, for the shard itself. */
 export function guardProcess(): (code: number) => never {
-  const exit = process.exit.bind(process)
-  for (const name of refused) {
-    Object.defineProperty(process, name, {
-      writable: false,
-      configurable: false,
-      value: (): never => {
-        throw new NearstateError(
-          'INVALID_ARGUMENT',
-          `process.${name}() is not available in functions and jobs: it would end the node that runs them; throw an error to fail a call, cancel a job to end it`,
-        )
-      },
-    })
-  }
+  const exit: (...code: readonly number[]) => never = process.exit.bind(process)
+  // After an uncaught exception Node says 'exit' and then calls this very function: the worker is to end, with its error.
+  let isEnding = false
+  process.once('exit', () => {
+    isEnding = true
+  })
+  // Without a code the one that was set before holds, so none is not the same as undefined.
+  refuse('exit', (...code) => (isEnding ? exit(...code) : refusal('exit')))
+  refuse('kill', () => refusal('kill'))
   return exit
+}
+
+const refuse = (name: 'exit' | 'kill', value: (...code: readonly number[]) => never): void =>
+  void Object.defineProperty(process, name, { value, writable: false, configurable: false })
+
+function refusal(name: string): never {
+  throw new NearstateError(
+    'INVALID_ARGUMENT',
+    `process.${name}() is not available in functions and jobs: it would end the node that runs them; throw an error to fail a call, cancel a job to end it`,
+  )
 }
