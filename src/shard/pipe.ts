@@ -73,9 +73,10 @@ export class Pipe implements PipeHandler, WorkSource {
   /** Of the first batch in the queue. */
   #nextIndex = 0
   readonly #parked = new Map<number, ParkedPartition>()
-  /** Parked partitions whose first operation may go on. */
   /** Kept so that the reads are done. */
+  // oxlint-disable-next-line eslint/no-unused-private-class-members -- written for the sake of what it reads
   #warmed = 0
+  /** Parked partitions whose first operation may go on. */
   readonly #ready: number[] = []
   #underWay = 0
   /** Keys and values of the batches in the queue, and of those gone through that have left parked operations. */

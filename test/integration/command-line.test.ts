@@ -60,7 +60,7 @@ describe('the command line', () => {
       const [start, dev, shard] = await Promise.all([
         runCommand(['start', '--port', String(port), '--http-port', '0', '--json', '--log-level', 'silent']),
         runCommand(['dev', '--nodes', '1', '--port', String(port), '--json']),
-        runCommand([...['start', '--port', '0', '--http-port', '0', '--shard-port-base'], String(port), '--json', '--log-level', 'silent']),
+        runCommand(['start', '--port', '0', '--http-port', '0', '--shard-port-base', String(port), '--json', '--log-level', 'silent']),
       ])
       for (const result of [start, dev, shard]) {
         expect(result.code).toBe(1)
