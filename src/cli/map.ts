@@ -132,8 +132,8 @@ async function scan(name: string, scanOptions: KeyOptions & { limit?: number; pr
     const { map, codec } = await openMap(grid, name, scanOptions)
     const prefix =
       scanOptions.prefix === undefined ? {} : { prefix: codec === 'string' ? scanOptions.prefix : parseKey(codec, scanOptions.prefix) }
-    for await (const [key, value] of map.scan({ ...limit, ...prefix })) {
-      if (options.json) printJson({ key: keyJson(key), value })
+    for await (const { key, value, version, expiresAt } of map.scanEntries({ ...limit, ...prefix })) {
+      if (options.json) printJson({ key: keyJson(key), value, version, expiresAt: expiresAt ?? null })
       else printLine(`${keyText(key)}\t${JSON.stringify(value)}`)
     }
   })

@@ -69,10 +69,14 @@ export function progressBar(json: boolean): { show(part: number, text: string): 
   }
 }
 
+// By its text: it may come from a node's process.
+const isPortInUse = (error: NearstateError): boolean => error.message.includes(': the port is in use;')
+
 /** What a person can do about an error, beyond what its message says. */
 function remedyOf(error: NearstateError): string | undefined {
   switch (error.code) {
     case 'UNAVAILABLE':
+      if (isPortInUse(error)) return '"nearstate dev --port 7500" moves all ports of a development cluster; HTTP is 80 above.'
       return 'Is the cluster running? "nearstate dev" starts one here; --endpoint host:port names another.'
     case 'PARTITION_LOST':
       return 'All its copies were on nodes that died. "nearstate partitions recover --accept-loss" lets the lost partitions serve again, empty.'

@@ -26,7 +26,7 @@ import {
   timeoutMsOf,
 } from './call-options.ts'
 import { type MapRoute, Operation } from './operation.ts'
-import { inGroups, pagesOf } from './partition-pages.ts'
+import { entriesOf, inGroups, pagesOf, pairsOf, type ReadPage, type ScannedEntry } from './partition-pages.ts'
 import type { Router } from './router.ts'
 
 export interface MapEntry<V> {
@@ -239,7 +239,7 @@ export class GridMap<S extends AnyKey, V> {
         { ...wire, cursor },
         options,
       ) as Promise<Buffer>
-    for await (const [key, result] of pagesOf<KeyOf<S>>(this.#router.partitionCount, this.key.codec, page)) keep(key, result)
+    for await (const [key, result] of pagesOf(this.#router.partitionCount, page, pairsOf<KeyOf<S>>(this.key.codec))) keep(key, result)
     return results
   }
 
@@ -260,7 +260,16 @@ export class GridMap<S extends AnyKey, V> {
    * All entries, in no order that means anything. Each entry that is there throughout comes exactly once; one written or deleted
    * meanwhile comes at most once. Reads ahead a bounded number of pages; `break` stops it. `timeout` is that of one page.
    */
-  async *scan(options: ScanOptions<KeyOf<S>> = {}): AsyncGenerator<[KeyOf<S>, V]> {
+  scan(options: ScanOptions<KeyOf<S>> = {}): AsyncGenerator<[KeyOf<S>, V]> {
+    return this.#scan(options, pairsOf<KeyOf<S>>(this.key.codec)) as AsyncGenerator<[KeyOf<S>, V]>
+  }
+
+  /** As `scan`, with version and expiry of each entry. */
+  scanEntries(options: ScanOptions<KeyOf<S>> = {}): AsyncGenerator<ScannedEntry<KeyOf<S>, V>> {
+    return this.#scan(options, entriesOf<KeyOf<S>>(this.key.codec)) as AsyncGenerator<ScannedEntry<KeyOf<S>, V>>
+  }
+
+  async *#scan<T>(options: ScanOptions<KeyOf<S>>, read: ReadPage<T>): AsyncGenerator<T> {
     checkOptions('scan', options, [...readNames, 'limit', 'prefix'], whereLater)
     const { limit = Number.POSITIVE_INFINITY, prefix } = options
     if (limit !== Number.POSITIVE_INFINITY && !(Number.isSafeInteger(limit) && limit >= 0)) {
@@ -273,8 +282,8 @@ export class GridMap<S extends AnyKey, V> {
       this.#callPartition(OperationKind.SCAN, partition, undefined, false, { ...wire, cursor }, options) as Promise<Buffer>
     let left = limit
     if (left === 0) return
-    for await (const entry of pagesOf<KeyOf<S>>(this.#router.partitionCount, this.key.codec, page)) {
-      yield entry as [KeyOf<S>, V]
+    for await (const entry of pagesOf(this.#router.partitionCount, page, read)) {
+      yield entry
       left -= 1
       if (left === 0) return
     }

@@ -1,4 +1,5 @@
 /** Walks all partitions of a map page by page, a few partitions ahead of the reader. */
+import { NearstateError } from '../base/errors.ts'
 import { decodeKey } from '../keys/encode-key.ts'
 import type { KeyCodec } from '../keys/key-codec.ts'
 import { ScanPage } from '../wire/generated/nearstate/v1/data.ts'
@@ -11,8 +12,11 @@ const noCursor = Buffer.alloc(0)
 
 export type AskPage = (partition: number, cursor: Buffer) => Promise<Buffer>
 
-/** Decoded entries of all partitions; a page with an empty cursor is its partition's last. */
-export async function* pagesOf<K>(partitionCount: number, codec: KeyCodec, ask: AskPage): AsyncGenerator<[K, unknown]> {
+/** What a page holds, as its caller wants it. */
+export type ReadPage<T> = (page: ScanPage) => Iterable<T>
+
+/** What the pages of all partitions hold; a page with an empty cursor is its partition's last. */
+export async function* pagesOf<T>(partitionCount: number, ask: AskPage, read: ReadPage<T>): AsyncGenerator<T> {
   const asked: { readonly partition: number; readonly page: Promise<Buffer> }[] = []
   let next = 0
   const askFor = (partition: number, cursor: Buffer): { readonly partition: number; readonly page: Promise<Buffer> } => {
@@ -32,11 +36,48 @@ export async function* pagesOf<K>(partitionCount: number, codec: KeyCodec, ask: 
     if (bytes.length === 0) continue
     const page = ScanPage.decode(bytes)
     if (page.cursor.length > 0) asked.unshift(askFor(first.partition, page.cursor))
-    yield* entriesOf<K>(page, codec)
+    yield* read(page)
   }
 }
 
-function* entriesOf<K>(page: ScanPage, codec: KeyCodec): Generator<[K, unknown]> {
+/** Keys and values. */
+export const pairsOf =
+  <K>(codec: KeyCodec): ReadPage<[K, unknown]> =>
+  page =>
+    decodePairs<K>(page, codec)
+
+/** One entry of a scan. */
+export interface ScannedEntry<K, V> {
+  readonly key: K
+  readonly value: V
+  /** As of `getEntry`. */
+  readonly version: number
+  /** Wall time in milliseconds; undefined: never. A scan is no access: an idle time goes on. */
+  readonly expiresAt: number | undefined
+}
+
+/** Keys and values with versions and expiry. */
+export const entriesOf =
+  <K>(codec: KeyCodec): ReadPage<ScannedEntry<K, unknown>> =>
+  page =>
+    decodeEntries<K>(page, codec)
+
+function* decodeEntries<K>(page: ScanPage, codec: KeyCodec): Generator<ScannedEntry<K, unknown>> {
+  const { keyLengths, versions, expiresAtMs } = page
+  if (versions.length !== keyLengths.length)
+    throw new NearstateError(
+      'UNSUPPORTED_VERSION',
+      'Cannot scan with versions: the node is of a release that does not tell them; upgrade it',
+    )
+  let at = 0
+  for (const [key, value] of decodePairs<K>(page, codec)) {
+    const goesAtMs = Number(expiresAtMs[at] ?? 0n)
+    yield { key, value, version: Number(versions[at]), expiresAt: goesAtMs === 0 ? undefined : goesAtMs }
+    at += 1
+  }
+}
+
+function* decodePairs<K>(page: ScanPage, codec: KeyCodec): Generator<[K, unknown]> {
   const count = page.keyLengths.length
   const keyBounds = boundsOf('keys', page.keyLengths, count, page.keys.length)
   const valueBounds = boundsOf('values', page.valueLengths, count, page.values.length)

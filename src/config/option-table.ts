@@ -199,9 +199,9 @@ export const optionTable = {
     {
       key: 'valueMax',
       default: '16mb',
-      doc: 'Largest value, below 64mb, which is what one stream takes in pieces at a time; a larger value is refused with INVALID_ARGUMENT.',
+      doc: 'Largest value; a larger one is refused with INVALID_ARGUMENT. The store keeps lengths in 26 bits, so none can reach 64 MiB.',
     },
-    { min: '1kb', max: '67108863b' },
+    { min: '1kb', max: '63mb' },
   ),
   messageMaxBytes: size(
     {

@@ -109,6 +109,11 @@ export class PartitionMap {
     return false
   }
 
+  /** See MapStore.warm. */
+  warm(key: Uint8Array, start: number, end: number): number {
+    return this.#store.warm(key, start, end)
+  }
+
   /** As `find`, changing nothing whatever is there. */
   peek(key: Uint8Array, start: number, end: number, wallTimeMs: number): boolean {
     return this.#store.find(key, start, end, wallTimeMs, false) === 'found'

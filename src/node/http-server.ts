@@ -1,7 +1,7 @@
 /** HTTP of a node, for probes and Prometheus: /healthz (the process lives), /readyz (it has joined and serves), /metrics. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { messageOf, NearstateError } from '../base/errors.ts'
-import { portInUse } from './port-in-use.ts'
+import { cannotListen } from './port-in-use.ts'
 
 export interface HttpSources {
   /** undefined: ready; else why not. */
@@ -23,7 +23,7 @@ export async function startHttpServer(host: string, port: number, sources: HttpS
   })
   server.requestTimeout = 10_000
   await new Promise<void>((resolve, reject) => {
-    server.once('error', error => reject(portInUse(error, 'HTTP', host, port, 'httpPort')))
+    server.once('error', error => reject(cannotListen(error, 'HTTP', host, port, 'httpPort')))
     server.listen(port, host, resolve)
   })
   const address = server.address()

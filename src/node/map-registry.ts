@@ -8,10 +8,12 @@
 import { NearstateError, invalidArgument } from '../base/errors.ts'
 import type { MapId } from '../base/ids.ts'
 import { isSystemMap, keySpaceNameRefusal, type MapDefinition, mapNameRefusal, systemMapRefusal } from '../grid/map-definition.ts'
-import { formatKeyCodec } from '../keys/key-codec.ts'
+import { encodeKey } from '../keys/encode-key.ts'
+import { formatKeyCodec, type KeyCodec, type Scalar, type ScalarCodec } from '../keys/key-codec.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import type { EnsureMap } from '../shard/protocol.ts'
+import { entrySize, flagsFor } from '../storage/entry-layout.ts'
 import type { Eviction } from '../storage/map-limits.ts'
 import { decodeJson, encodeJson, updateJson, WatchedTable } from './watched-table.ts'
 
@@ -22,9 +24,10 @@ export type MapSettings = Omit<MapDefinition, 'id' | 'createdAtMs'>
 
 export interface MapRegistryOptions {
   readonly coordinator: Coordinator
+  readonly partitionCount: number
   readonly wallTimeMs: () => number
-  /** The copy has changed: all definitions, without those dropped. */
-  readonly onChange: (definitions: readonly MapDefinition[]) => void
+  /** What is under this name now, in the copy; undefined: nothing, or what was dropped. One name at a time: a list for each of many creations would be a copy of all for each. */
+  readonly onChange: (name: string, definition: MapDefinition | undefined) => void
 }
 
 export class MapRegistry {
@@ -32,7 +35,7 @@ export class MapRegistry {
   readonly #table: WatchedTable<MapDefinition>
   /** Dropped here by order, until the watch has told the same: name -> id. */
   readonly #dropped = new Map<string, MapId>()
-  /** Answered to a shard before the watch has told of them: every list made from then on has them, else the shard would drop them. */
+  /** Answered to a shard before the watch has told of them: from then on they are there, else the shard would drop them. */
   readonly #answered = new Map<string, MapDefinition>()
 
   constructor(options: MapRegistryOptions) {
@@ -45,9 +48,8 @@ export class MapRegistry {
   }
 
   get definitions(): readonly MapDefinition[] {
-    const known = new Map([...this.#table.values()].map(definition => [definition.name, definition]))
-    for (const [name, definition] of this.#answered) if ((known.get(name)?.id ?? 0) < definition.id) known.set(name, definition)
-    return [...known.values()].filter(definition => !this.#isDropped(definition))
+    const names = new Set([...[...this.#table.values()].map(({ name }) => name), ...this.#answered.keys()])
+    return [...names].map(name => this.#find(name)).filter(definition => definition !== undefined)
   }
 
   /** Definitions as the coordinator has them now, ordered by name, without the system's own. */
@@ -62,6 +64,7 @@ export class MapRegistry {
   /** Creates a map; the same definition again answers the one that is there, another one is ALREADY_EXISTS. */
   async create(settings: MapSettings): Promise<MapDefinition> {
     checkSettings(settings)
+    checkMaxBytes(settings, this.#options.partitionCount)
     const definition = await this.#createOrRead(settings)
     const difference = differenceOf(settings, definition)
     if (difference !== undefined) {
@@ -101,7 +104,7 @@ export class MapRegistry {
     if (this.#answered.get(name)?.id === id) this.#answered.delete(name)
     // Otherwise the watch has told of the end already.
     if (this.#table.get(name)?.id === id) this.#dropped.set(name, id)
-    this.#options.onChange(this.definitions)
+    this.#options.onChange(name, this.#find(name))
   }
 
   stop(): void {
@@ -112,7 +115,15 @@ export class MapRegistry {
     if ((this.#table.get(name)?.id ?? 0) >= (this.#answered.get(name)?.id ?? 0)) this.#answered.delete(name)
     const dropped = this.#dropped.get(name)
     if (dropped !== undefined && this.#table.get(name)?.id !== dropped) this.#dropped.delete(name)
-    this.#options.onChange(this.definitions)
+    this.#options.onChange(name, this.#find(name))
+  }
+
+  /** The latest definition that this node knows of, unless it was dropped. */
+  #find(name: string): MapDefinition | undefined {
+    const watched = this.#table.get(name)
+    const answered = this.#answered.get(name)
+    const latest = (watched?.id ?? 0) < (answered?.id ?? 0) ? answered : watched
+    return latest === undefined || this.#isDropped(latest) ? undefined : latest
   }
 
   #isDropped(definition: MapDefinition): boolean {
@@ -160,6 +171,24 @@ export function checkSettings(settings: MapSettings): void {
   if (settings.eviction !== 'none' && settings.maxBytes === 0) {
     throw invalidArgument(`Cannot create map "${settings.name}": eviction "${settings.eviction}" needs maxBytes above 0`)
   }
+}
+
+/** Each partition has an equal share; one that could not hold a single entry would refuse every write. */
+function checkMaxBytes({ name, keyCodec, ttlMs, maxIdleMs, maxBytes, eviction }: MapSettings, partitionCount: number): void {
+  const flags = flagsFor(ttlMs > 0, maxIdleMs > 0, eviction !== 'none')
+  const leastBytes = partitionCount * entrySize(flags, encodeKey(keyCodec, shortKey(keyCodec)).length, 1)
+  if (maxBytes === 0 || maxBytes >= leastBytes) return
+  throw invalidArgument(
+    `Cannot create map "${name}": maxBytes is ${maxBytes}, and each of ${partitionCount} partitions gets an equal share, too small for any entry; the least that holds one in each is ${leastBytes}, and 0 means no limit`,
+  )
+}
+
+const shortScalars: Readonly<Record<ScalarCodec, Scalar>> = { string: 'a', int64: 0, bytes: new Uint8Array(1) }
+
+function shortKey(codec: KeyCodec): unknown {
+  if (typeof codec === 'string') return shortScalars[codec]
+  const [, ...elements] = codec
+  return elements.map(shortKey)
 }
 
 function differenceOf(wanted: MapSettings, there: MapDefinition): string | undefined {

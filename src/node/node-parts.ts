@@ -108,7 +108,12 @@ async function startShards(
   onReplicaRequest: (request: ReplicaRequest) => void,
 ): Promise<{ maps: MapRegistry; shards: Shards }> {
   let shards: Shards | undefined
-  const maps = new MapRegistry({ coordinator, wallTimeMs, onChange: definitions => shards?.broadcast({ kind: 'maps', definitions }) })
+  const maps = new MapRegistry({
+    coordinator,
+    partitionCount: config.partitions,
+    wallTimeMs,
+    onChange: (name, definition) => shards?.broadcast({ kind: 'map', name, definition }),
+  })
   stops.push(() => maps.stop())
   shards = await Shards.start({
     node: id,

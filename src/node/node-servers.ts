@@ -8,7 +8,7 @@ import { bindControlService } from './control-service.ts'
 import { startHttpServer } from './http-server.ts'
 import { nodeFigures } from './node-figures.ts'
 import type { NodeParts } from './node-parts.ts'
-import { portInUse } from './port-in-use.ts'
+import { cannotListen } from './port-in-use.ts'
 import type { StopStack } from './stop-stack.ts'
 
 export interface ServersOptions {
@@ -29,7 +29,7 @@ export async function startServers(options: ServersOptions): Promise<{ readonly 
   const { host } = config
   const services = [adminOf(options), bindControlService(parts.control, parts.driver)]
   const server = await serveGrpc({ host, port: config.port, services, messageMaxBytes: config.messageMaxBytes }).catch(error => {
-    throw portInUse(error, 'control and admin', host, config.port, 'port')
+    throw cannotListen(error, 'control and admin', host, config.port, 'port')
   })
   stops.push(() => server.stop(graceMs))
   const metrics = metricsOf(options)

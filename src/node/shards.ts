@@ -10,6 +10,7 @@ import type { ShardRecord } from '../membership/cluster-state.ts'
 import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
 import type { EnsureMap, ReplicationSettings, ShardAnswers, ShardCommand, ShardLimits, ShardRequest } from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { portInUseOr } from './port-in-use.ts'
 import { ShardHandle } from './shard-handle.ts'
 
 export interface ShardsOptions {
@@ -46,7 +47,7 @@ export class Shards {
   static async start(options: ShardsOptions): Promise<Shards> {
     const handles = Array.from({ length: options.count }, (_, index) => startShard(options, index))
     try {
-      const ports = await Promise.all(handles.map(handle => handle.ready))
+      const ports = await Promise.all(handles.map(handle => handle.ready.catch(error => Promise.reject(startFailure(error, handle)))))
       linkThreads(handles)
       const records = handles.map((handle, i) => ({ id: handle.start.id, address: `${options.host}:${ports[i]}` }))
       return new Shards(handles, records)
@@ -79,6 +80,9 @@ export class Shards {
     await Promise.all(this.handles.map(handle => handle.stop(graceMs)))
   }
 }
+
+const startFailure = (error: unknown, { start: { index, host, port } }: ShardHandle): unknown =>
+  portInUseOr(error, `shard ${index}`, host, port, 'shardPortBase')
 
 function startShard(options: ShardsOptions, index: number): ShardHandle {
   return new ShardHandle({

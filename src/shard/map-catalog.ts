@@ -7,8 +7,8 @@
  * 1. A name is resolved again whenever `generation` has changed; nobody holds a handle longer.
  * 2. Per name at most one ask is under way, whoever waits for it; waiters are bounded by admission control, since each is an
  *    admitted operation or a job.
- * 3. A list is the whole truth: what it leaves out is destroyed here. The control thread sees to it that a map it has answered
- *    is in every list it sends afterwards (node/map-registry.ts).
+ * 3. A list is the whole truth, and a later word on one name the truth about that: what is left out is destroyed here. The control
+ *    thread sees to it that it never denies a map that it has answered before (node/map-registry.ts).
  */
 import { NearstateError } from '../base/errors.ts'
 import type { MapId } from '../base/ids.ts'
@@ -109,6 +109,13 @@ export class MapCatalog {
     const named = new Set(definitions.map(({ name }) => name))
     for (const handle of this.#handles.values()) if (!named.has(handle.definition.name)) this.#drop(handle)
     for (const definition of definitions) this.#put(definition)
+  }
+
+  /** What is under one name now; undefined: nothing. */
+  replace(name: string, definition: MapDefinition | undefined): void {
+    const known = this.#handles.get(name)
+    if (definition !== undefined) this.#put(definition)
+    else if (known !== undefined) this.#drop(known)
   }
 
   #put(definition: MapDefinition): void {

@@ -71,7 +71,10 @@ export type ShardCommand =
       readonly promiseSlots: readonly (readonly [NodeId, number])[]
     }
   | { readonly kind: 'handOver'; readonly order: HandOverOrder }
+  /** All maps there are; what is left out is destroyed. */
   | { readonly kind: 'maps'; readonly definitions: readonly MapDefinition[] }
+  /** What is there under one name now; undefined: no map. */
+  | { readonly kind: 'map'; readonly name: string; readonly definition: MapDefinition | undefined }
   /** A direct channel to another shard of this node. */
   | { readonly kind: 'threadLink'; readonly peer: ShardId; readonly port: MessagePort }
 

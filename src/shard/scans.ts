@@ -18,7 +18,15 @@ const pageTargetBytes = 256 * 1024
 const examinedMax = 16_384
 
 const noBytes: Buffer = Buffer.alloc(0)
-export const emptyPage = (): ScanPage => ({ keyLengths: [], keys: noBytes, valueLengths: [], values: noBytes, cursor: noBytes })
+export const emptyPage = (): ScanPage => ({
+  keyLengths: [],
+  keys: noBytes,
+  valueLengths: [],
+  values: noBytes,
+  cursor: noBytes,
+  versions: [],
+  expiresAtMs: [],
+})
 export const encodePage = (page: ScanPage): Uint8Array => ScanPage.encode(page).finish()
 export const emptyScanPage: Uint8Array = encodePage(emptyPage())
 
@@ -50,6 +58,17 @@ export class PageBuilder {
     this.#page.valueLengths.push(end - start)
   }
 
+  addTimes({ version, expiresAtMs, maxIdleMs, idleSinceMs }: EntryView): void {
+    const { versions, expiresAtMs: column } = this.#page
+    versions.push(BigInt(version))
+    const idleOutAtMs = maxIdleMs === 0 ? 0 : idleSinceMs + maxIdleMs
+    const goesAtMs = expiresAtMs === 0 || idleOutAtMs === 0 ? expiresAtMs + idleOutAtMs : Math.min(expiresAtMs, idleOutAtMs)
+    if (goesAtMs === 0 && column.length === 0) return
+    // Those before it never go.
+    while (column.length < versions.length - 1) column.push(0n)
+    column.push(BigInt(goesAtMs))
+  }
+
   encode(cursor: number): Uint8Array {
     this.#page.keys = this.#keys.subarray(0, this.#keysEnd)
     this.#page.values = this.#values.subarray(0, this.#valuesEnd)
@@ -79,7 +98,9 @@ export function scanPartition(
     progress.examined += 1
     if (!hasPrefix(entry, prefix)) return
     page.addKey(entry.segment, entry.keyStart, entry.keyEnd)
-    if (!keysOnly) page.addValue(entry.segment, entry.valueStart, entry.valueEnd)
+    if (keysOnly) return
+    page.addValue(entry.segment, entry.valueStart, entry.valueEnd)
+    page.addTimes(entry)
   }
   let cursor = start
   do {

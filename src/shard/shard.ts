@@ -255,6 +255,8 @@ export class Shard implements PeerListener {
         return this.#partitions.handleOrder(command.order)
       case 'maps':
         return this.#catalog.replaceAll(command.definitions)
+      case 'map':
+        return this.#catalog.replace(command.name, command.definition)
       case 'threadLink':
         return this.#network.links.addThreadLink(command.peer, command.port)
       default:

@@ -145,7 +145,7 @@ export function fillTimes(view: EntryView, words: Int32Array, at: number): void 
 }
 
 export function copyBytes(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
-  if (end - start > 64) {
+  if (end - start > 128) {
     to.set(start === 0 && end === from.length ? from : from.subarray(start, end), at)
     return
   }

@@ -1,4 +1,6 @@
 /** `Data.Pipe` over gRPC, between the transport's own ends: flow control, ends and refusals. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { NearstateError } from '../../src/base/errors.ts'
 import type { ShardId } from '../../src/base/ids.ts'
@@ -126,6 +128,19 @@ describe('a pipe', () => {
     await eventually(() => shard.closedCount).toBe(1)
     expect(shard.client?.send(new ResultWriter().take(0n)[0] ?? { ...emptyResult })).toBe(true)
     expect(events.down).toBeUndefined()
+  })
+
+  test('whose connection is closed in the turn in which it comes about ends without a word', async () => {
+    const sockets: Socket[] = []
+    const created = (message: unknown): void => void sockets.push((message as { socket: Socket }).socket)
+    subscribe('net.client.socket', created)
+    connection.openPipe(events)
+    unsubscribe('net.client.socket', created)
+    const [socket] = sockets
+    // Before http2 hears of it: so the connection is closed between that and the word of it.
+    socket?.prependOnceListener('connect', () => process.nextTick(() => connection.close()))
+    await new Promise<void>(resolve => socket?.once('close', () => resolve()))
+    expect(events.opened).toBe(false)
   })
 
   test('whose client half-closes is answered first, and then ended', async () => {

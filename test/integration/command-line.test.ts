@@ -57,16 +57,20 @@ describe('the command line', () => {
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as { port: number }
     try {
-      const [start, dev] = await Promise.all([
+      const [start, dev, shard] = await Promise.all([
         runCommand(['start', '--port', String(port), '--http-port', '0', '--json', '--log-level', 'silent']),
         runCommand(['dev', '--nodes', '1', '--port', String(port), '--json']),
+        runCommand(['start', '--port', '0', '--http-port', '0', '--shard-port-base', String(port), '--json', '--log-level', 'silent']),
       ])
-      for (const result of [start, dev]) {
+      for (const result of [start, dev, shard]) {
         expect(result.code).toBe(1)
         expect(result.stdout).toBe('')
         expect(errorOf(result.stderr)).toMatchObject({
           code: 'UNAVAILABLE',
-          message: expect.stringMatching(new RegExp(`${port}.*in use.*port`)),
+          message: expect.stringMatching(
+            new RegExp(`${port}: the port is in use; choose another with the option (port|shardPortBase) .*"lsof -i :${port}"`),
+          ),
+          remedy: expect.stringContaining('nearstate dev --port'),
         })
       }
     } finally {

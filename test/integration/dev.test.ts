@@ -42,6 +42,14 @@ describe('nearstate dev', () => {
       runCommand(['status', '--json', '--endpoint', dev.endpoints[0] ?? '']),
       ...dev.endpoints.map(endpoint => runCommand(['map', 'get', 'people', 'key-7', '--json', '--endpoint', endpoint])),
     ])
+    const scan = await runCommand(['map', 'scan', 'people', '--json', '--limit', '3', '--endpoint', dev.endpoints[0] ?? ''])
+    expect(scan).toMatchObject({ code: 0, stderr: '' })
+    const lines = scan.stdout.trimEnd().split('\n')
+    expect(lines).toHaveLength(3)
+    for (const line of lines) {
+      const key = expect.stringMatching(/^key-/) as string
+      expect(JSON.parse(line)).toEqual({ key, value: { key }, version: expect.any(Number), expiresAt: null })
+    }
     expect(JSON.parse(status?.stdout ?? '')).toMatchObject({
       cluster: 'nearstate',
       state: 'healthy',

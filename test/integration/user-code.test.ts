@@ -334,6 +334,43 @@ describe('asynchronous user code', () => {
     })
   })
 
+  it('that finds the process and would end it fails by name, and the shard lives on', async () => {
+    await started('fresh')
+    const found = `new Function('return process')()`
+    const run = (body: string): string => `entryFunction()(() => { ${body} })`
+    await deploy(
+      'a.ts',
+      functionsFile(
+        [
+          `exit: ${run(`${found}.exit(0)`)}`,
+          `indirect: ${run(`(0, eval)('process').exit()`)}`,
+          `kill: ${run(`${found}.kill(${found}.pid, 'SIGKILL')`)}`,
+          `later: ${run(`Promise.resolve().then(() => ${found}.exit(1))`)}`,
+          `restored: ${run(`try { ${found}.exit = () => {} } catch {} ${found}.exit(0)`)}`,
+          `fine: ${run('return 1')}`,
+        ].join(', '),
+      ),
+    )
+    for (const [name, call] of Object.entries({ exit: 'exit', indirect: 'exit', kill: 'kill', restored: 'exit' })) {
+      await expect(shard.invoke(name)).rejects.toMatchObject({
+        code: 'FUNCTION_FAILED',
+        message: expect.stringContaining(`process.${call}() is not available in functions and jobs: it would end the node`),
+      })
+    }
+    await shard.invoke('later')
+    await expect(shard.invoke('fine')).resolves.toBe(1)
+    await expect(deploy('b.ts', `${found}.exit(0)\n${functionsFile('two: entryFunction()(() => 2)')}`)).rejects.toMatchObject({
+      message: expect.stringContaining('process.exit() is not available'),
+    })
+    await expect(shard.invoke('fine')).resolves.toBe(1)
+  })
+
+  it("leaves a bug of the shard's own what it was: the worker ends with its error", async () => {
+    await started('fresh')
+    await shard.ask({ kind: 'crash' })
+    expect(await shard.exited).toBe('1 a bug of the shard')
+  })
+
   it('that loops in a microtask is beyond stopping: the shard is given up', async () => {
     await started('fresh')
     await deploy('a.ts', functionsFile('run: entryFunction()(() => { Promise.resolve().then(() => { for (;;) {} }) })'))

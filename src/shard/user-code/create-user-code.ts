@@ -5,6 +5,7 @@
 import { MessageChannel } from 'node:worker_threads'
 import { resetValueCodec } from '../../wire/value-codec.ts'
 import { callCellOver } from './call-cell.ts'
+import { guardProcess } from './guarded-process.ts'
 import { bundleFileName, type ProvidedModules } from './module-scope.ts'
 import { Quarantine } from './quarantine.ts'
 import { SliceRunner } from './slice-runner.ts'
@@ -31,6 +32,7 @@ export interface UserCodeOptions {
 export function createUserCode(options: UserCodeOptions): UserCode {
   const { port1: inside, port2: outside } = new MessageChannel()
   const quarantine = new Quarantine()
+  const exit: (code: number) => never = guardProcess()
   const runner = new SliceRunner({
     cell: callCellOver(options.callCell),
     quarantine,
@@ -46,7 +48,7 @@ export function createUserCode(options: UserCodeOptions): UserCode {
     lost(message) {
       // Ends this worker only, and so its node, in the orderly way that a dead shard has.
       process.stderr.write(`nearstate: ${message}\n`)
-      process.exit(70)
+      exit(70)
     },
   })
   const turnEnds = (settle: () => void): void => {

@@ -21,6 +21,7 @@ import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/
 import type { LocalMap } from '../ports.ts'
 import type { SourceBatch, SplitReader } from '../source.ts'
 import { Agenda } from './agenda.ts'
+import { countGivenUp } from './given-up.ts'
 import { type Plan, planOf } from './plan.ts'
 import { stageProgress, type TaskProfile } from './progress.ts'
 import { advanceWork, originOfFirst, runWork, type Work } from './work.ts'
@@ -280,6 +281,7 @@ export class ShardTask {
     }
     try {
       this.#unit.rowFailed(stage, origin, error, row)
+      countGivenUp(this.#nodes, this.#unit.counters, work, stage)
       if (rejected !== undefined && 'reading' in work) work.head.operator.reject(rejected, work.head.firstSplit + work.reading.index)
       for (const operator of this.#plan.operators) operator.commit()
     } catch (thrown) {

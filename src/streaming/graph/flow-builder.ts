@@ -12,6 +12,7 @@ import { isSchema } from '../../base/schema.ts'
 import { type KeyLike, StageHandle } from './stage-handle.ts'
 import type { EventTimeSpec, StageNode, StageSpec } from './stage-spec.ts'
 import type { Flow, MapRef } from './stage-types.ts'
+import { optionsProblem } from './unknown-options.ts'
 
 const stageNameMax = 128
 export const deadLettersStage = 'dead-letters'
@@ -31,8 +32,14 @@ export class FlowBuilder {
 
   asFlow(): Flow {
     const flow = {
-      source: (name: string, source: unknown): StageHandle => this.#source(name, source),
-      map: (name: string, key: unknown, value: unknown): unknown => this.#map(name, key, value),
+      source: (name: string, source: unknown, ...more: unknown[]): StageHandle => {
+        this.nothingMore(name, more, 'source takes a name and a source')
+        return this.#source(name, source)
+      },
+      map: (name: string, key: unknown, value: unknown, ...more: unknown[]): unknown => {
+        this.nothingMore(name, more, 'flow.map takes a name, a key space and a schema')
+        return this.#map(name, key, value)
+      },
     }
     return flow as unknown as Flow
   }
@@ -84,6 +91,16 @@ export class FlowBuilder {
     if (typeof fn !== 'function') throw this.refusal(stage, `${what} must be a function`)
     refuseAsync(fn, `Cannot build job "${this.job}": stage ${JSON.stringify(stage)}: ${what}`)
     return fn as F
+  }
+
+  options(stage: unknown, options: unknown, what: string, known: readonly string[]): void {
+    const problem = optionsProblem(options, known)
+    if (problem !== undefined) throw this.refusal(stage, `${what}: ${problem}`)
+  }
+
+  /** Refuses arguments beyond the last: an option that a stage does not have must not look as if it had. */
+  nothingMore(stage: unknown, more: readonly unknown[], takes: string): void {
+    if (more.some(argument => argument !== undefined)) throw this.refusal(stage, `${takes}, and nothing else`)
   }
 
   duration(stage: unknown, text: unknown, what: string): number {

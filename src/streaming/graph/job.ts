@@ -54,6 +54,8 @@ export function defineJob(name: string, second: unknown, third?: unknown): Job<n
     )
   }
   if (typeof build !== 'function') throw invalidArgument(`Cannot define job "${name}": a function that builds it is wanted`)
+  if (build === second && third !== undefined)
+    throw invalidArgument(`Cannot define job "${name}": its options come before the function that builds it`)
   refuseAsync(build, `Cannot define job "${name}": its build function`)
   if (typeof options !== 'object' || options === null) throw invalidArgument(`Cannot define job "${name}": options must be an object`)
   checkOptions(name, options)

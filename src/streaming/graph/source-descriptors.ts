@@ -9,6 +9,7 @@ import { invalidArgument } from '../../base/errors.ts'
 import type { SourceOptions } from '../source.ts'
 import { isSchema, type Schema } from '../../base/schema.ts'
 import { checkValue } from './broken-row.ts'
+import { refuseUnknownOptions } from './unknown-options.ts'
 
 export interface Source<Row> {
   readonly kind: 'source'
@@ -34,6 +35,7 @@ export function files<Row>(options: FilesOptions<Row> & { readonly row: Schema<R
 export function files(options: FilesOptions<TextRow> & { readonly format: 'csv' }): Source<TextRow>
 export function files(options: FilesOptions<unknown>): Source<unknown>
 export function files(options: FilesOptions<unknown>): Source<unknown> {
+  refuseUnknownOptions('make a files source', options, ['path', 'format', 'row'])
   const { path, format, row } = options
   const paths = typeof path === 'string' ? [path] : path
   if (!Array.isArray(paths) || paths.length === 0 || paths.some(one => typeof one !== 'string' || one === '')) {
@@ -65,6 +67,7 @@ export interface GeneratorOptions<Row> {
 export const generatorSplitsMax = 64
 
 export function generator<Row>(options: GeneratorOptions<Row>): Source<Row> {
+  refuseUnknownOptions('make a generator source', options, ['events', 'count', 'ratePerSecond', 'splits'])
   const { events, count, ratePerSecond, splits = 4 } = options
   if (typeof events !== 'function') throw invalidArgument('Cannot make a generator source: events must be a function of the event number')
   if (count !== undefined && !(Number.isSafeInteger(count) && count >= 0)) {

@@ -20,9 +20,11 @@ export class StageHandle {
     this.#index = index
   }
 
-  eventTime(at: unknown, options: { outOfOrderness?: unknown; idleAfter?: unknown } = {}): this {
+  eventTime(at: unknown, options: { outOfOrderness?: unknown; idleAfter?: unknown } = {}, ...more: unknown[]): this {
     const { name } = this.#node
     const flow = this.#flow
+    flow.options(name, options, 'eventTime', ['outOfOrderness', 'idleAfter'])
+    flow.nothingMore(name, more, 'eventTime takes a function and options')
     flow.stampEventTime(this.#index, {
       at: flow.function<(row: unknown) => unknown>(name, at, 'eventTime'),
       outOfOrdernessMs: options.outOfOrderness === undefined ? 0 : flow.duration(name, options.outOfOrderness, 'outOfOrderness'),
@@ -72,11 +74,13 @@ export class StageHandle {
     return this.#flow.add(name, [this.#index, other.#index], mine.key, { kind: 'merge' })
   }
 
-  keyBy(name: string, space: unknown, key: unknown): StageHandle {
+  keyBy(name: string, space: unknown, key: unknown, ...more: unknown[]): StageHandle {
+    this.#flow.nothingMore(name, more, 'keyBy takes a name, a key space and a function')
     return this.#exchange(name, 'keyBy', space, key)
   }
 
-  rekey(name: string, space: unknown, key: unknown): StageHandle {
+  rekey(name: string, space: unknown, key: unknown, ...more: unknown[]): StageHandle {
+    this.#flow.nothingMore(name, more, 'rekey takes a name, a key space and a function')
     this.#key(name, 'rekey')
     return this.#exchange(name, 'rekey', space, key)
   }
@@ -94,10 +98,12 @@ export class StageHandle {
     return this.#then(name, { kind: 'enrich', map: { map: mapName, keySpace: key.name, keyCodec: key.codec }, join: joinRows })
   }
 
-  window(name: string, window: unknown, aggregates: unknown): StageHandle {
+  window(name: string, window: unknown, aggregates: unknown, ...more: unknown[]): StageHandle {
     const spec = window as Partial<WindowSpec> | null | undefined
-    if (spec?.kind !== 'tumbling' || !Number.isSafeInteger(spec.sizeMs))
+    if (spec?.kind !== 'tumbling' || !Number.isSafeInteger(spec.sizeMs) || (spec.sizeMs ?? 0) < 1)
       throw this.#flow.refusal(name, 'a window is wanted: tumbling("1h")')
+    this.#flow.options(name, spec, 'its window', ['kind', 'sizeMs'])
+    this.#flow.nothingMore(name, more, 'window takes a name, a window and aggregates')
     const key = this.#key(name, 'window')
     if (!this.#node.hasEventTime) {
       throw this.#flow.refusal(name, 'a window needs event time: add .eventTime(row => ...) to every source before it')
@@ -114,6 +120,9 @@ export class StageHandle {
   process(name: string, given: unknown): StageHandle {
     this.#key(name, 'process')
     if (typeof given !== 'object' || given === null) throw this.#flow.refusal(name, 'process wants { state, onEvent, onTimer?, emits? }')
+    // An instance of a class may have fields of its own beside what is called.
+    if (Object.getPrototypeOf(given) === Object.prototype)
+      this.#flow.options(name, given, 'process', ['state', 'onEvent', 'onTimer', 'emits'])
     const spec = given as ProcessSpec<unknown, unknown, unknown, unknown>
     this.#flow.function(name, spec.state, 'state')
     this.#flow.function(name, spec.onEvent, 'onEvent')
@@ -121,7 +130,8 @@ export class StageHandle {
     return this.#then(name, { kind: 'process', process: spec, emits: isSchema(spec.emits) ? spec.emits : undefined })
   }
 
-  sink(name: string, to: unknown, rest?: unknown): void {
+  sink(name: string, to: unknown, rest?: unknown, ...more: unknown[]): void {
+    this.#flow.nothingMore(name, more, 'a sink takes a name, a map and the function that gives the other elements of its key')
     const map = this.#flow.mapOf(name, to)
     const mine = this.#key(name, 'sink')
     const space: KeyLike = map.key

@@ -81,6 +81,7 @@ export class Http2Connection {
     }
     session.on('connect', () => {
       clearTimeout(giveUp)
+      if (session.destroyed) return // closed in the very turn in which the connection came about
       session.setLocalWindowSize(connectionWindowBytes)
       ping = setInterval(() => keepAlive(session), pingEveryMs)
       ping.unref()

@@ -86,6 +86,7 @@ describe('bad values are refused with what is wanted', () => {
     [{ sliceMax: 5 }, ['sliceMax 5', 'a duration']],
     [{ memoryMax: '0%' }, ['memoryMax "0%"', 'a share such as 50%']],
     [{ memoryMax: '1kb' }, ['from 16mb']],
+    [{ memoryMax: '4gb', valueMax: '64mb' }, ['valueMax "64mb"', 'from --value-max', 'from 1kb to 63mb']],
     [{ logLevel: 'loud' }, ['debug, info, warn, error, silent']],
     [{ insecure: 'yes' }, ['true or false']],
     [{ coordinator: 'etcd://x' }, ['embedded, embedded://host:port, or etcd://host:port']],

@@ -10,9 +10,9 @@ afterEach(async () => {
 
 function setUp(coordinator = new EmbeddedCoordinator()) {
   coordinators.push(coordinator)
-  const seen: string[][] = []
-  const onChange = (definitions: readonly MapDefinition[]): void => void seen.push(definitions.map(({ name, id }) => `${name}#${id}`))
-  return { coordinator, seen, registry: new MapRegistry({ coordinator, wallTimeMs: () => 7, onChange }) }
+  const seen: string[] = []
+  const onChange = (name: string, definition: MapDefinition | undefined): void => void seen.push(`${name}#${definition?.id ?? 'gone'}`)
+  return { coordinator, seen, registry: new MapRegistry({ coordinator, partitionCount: 240, wallTimeMs: () => 7, onChange }) }
 }
 
 const settings = (change: Partial<MapSettings> = {}): MapSettings => ({
@@ -63,6 +63,23 @@ describe('the registry of maps', () => {
     await expect(registry.create(settings({ name: '__x' }))).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
   })
 
+  it('refuses a maxBytes that could hold no entry, and names the least that can', async () => {
+    const { registry } = setUp()
+    for (const [change, least] of [
+      [{ name: 'plain' }, 240 * 16],
+      [{ name: 'numbers', keyCodec: 'int64' as const }, 240 * 24],
+      [{ name: 'lru', eviction: 'lru' as const }, 240 * 20],
+      [{ name: 'short-lived', ttlMs: 5 }, 240 * 32],
+      [{ name: 'tuples', keyCodec: ['tuple', 'string', 'int64'] as const }, 240 * 24],
+    ] as const) {
+      await expect(registry.create(settings({ ...change, maxBytes: least - 1 }))).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        message: expect.stringMatching(new RegExp(`maxBytes is ${least - 1}.* 240 partitions .* is ${least}, and 0 means no limit`)),
+      })
+      await expect(registry.create(settings({ ...change, maxBytes: least }))).resolves.toMatchObject({ maxBytes: least })
+    }
+  })
+
   it('ensures a map with defaults, and system maps too', async () => {
     const { registry } = setUp()
     expect(await registry.ensure({ name: 'auto', keySpace: 'auto', keyCodec: 'int64' })).toMatchObject({ keyCodec: 'int64', ttlMs: 0 })
@@ -74,12 +91,31 @@ describe('the registry of maps', () => {
     const { registry, seen } = setUp()
     const { id } = await registry.create(settings())
     await registry.caughtUp
-    expect(seen.at(-1)).toEqual([`m#${id}`])
+    expect(seen.at(-1)).toBe(`m#${id}`)
     registry.drop('m', id)
-    expect(seen.at(-1)).toEqual([])
+    expect(seen.at(-1)).toBe('m#gone')
     await registry.remove('m')
     const next = await registry.create(settings())
     await Promise.resolve()
     expect(registry.definitions).toEqual([next])
+  })
+
+  it('tells of each change once, and not of the other maps again', async () => {
+    const { registry, seen } = setUp()
+    for (let n = 0; n < 100; n += 1) await registry.create(settings({ name: `m${n}` }))
+    await registry.remove('m7')
+    await new Promise(resolve => setImmediate(resolve))
+    expect(seen).toHaveLength(101)
+    expect(seen.at(-1)).toBe('m7#gone')
+    expect(registry.definitions).toHaveLength(99)
+  })
+
+  it('does not deny a map that it has answered, until it is dropped', async () => {
+    const { registry, seen } = setUp()
+    const ensured = await registry.ensure({ name: 'm', keySpace: 'm', keyCodec: 'string' })
+    expect(registry.definitions).toEqual([ensured])
+    registry.drop('m', ensured.id)
+    expect(registry.definitions).toEqual([])
+    expect(seen.at(-1)).toBe('m#gone')
   })
 })

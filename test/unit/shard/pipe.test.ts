@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { MapDefinition } from '../../../src/grid/map-definition.ts'
 import { OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { emptyBatch } from '../../../src/wire/operations.ts'
 import { keyIn, World, replication } from './fixture.ts'
@@ -146,6 +147,28 @@ describe('maps named on a pipe', () => {
 })
 
 describe('routing', () => {
+  test('word of one map makes it, replaces it or ends it, and leaves the others alone', async () => {
+    const world = new World()
+    world.define('m')
+    world.define('other')
+    world.publishMaps()
+    const client = world.one.connect()
+    const tell = (definition: MapDefinition | undefined): void =>
+      world.one.tell({ type: 'command', command: { kind: 'map', name: 'm', definition } })
+    client.call(SET, 'other', 'a', 1)
+    client.call(SET, 'm', 'a', 1)
+    tell(undefined)
+    tell(undefined)
+    expect(client.call(GET, 'm', 'a').status).toBe('absent')
+    tell(world.define('m'))
+    expect(client.call(SET, 'm', 'a', 2).status).toBe('ok')
+    tell(world.definitions.get('m'))
+    expect(client.call(GET, 'm', 'a').status).toBe('ok')
+    tell(world.define('m'))
+    expect(client.call(GET, 'm', 'a').status).toBe('absent')
+    expect((await world.one.ask({ kind: 'stats' })).entries).toBe(1)
+  })
+
   test('a key of another shard, and a table newer than ours, answer not owner', () => {
     const world = new World({ shards: 2 })
     const client = world.one.connect()

@@ -56,6 +56,38 @@ describe('scans', () => {
     expect(scan(client, 5, { prefix: 'nothing' }).keys).toEqual([])
   })
 
+  test('a page tells the version of each entry and when it goes, and of keys alone neither', () => {
+    const world = new World()
+    const client = world.one.connect()
+    const [stays, goes, idles, both] = [0, 1, 2, 3].map(n => keyIn(5, n)) as [string, string, string, string]
+    client.call(SET, 'm', stays, 1)
+    client.call(SET, 'm', goes, 1, { ttlMs: 5000n })
+    client.call(SET, 'm', idles, 1, { maxIdleMs: 2000n })
+    client.call(SET, 'm', both, 1, { ttlMs: 1500n, maxIdleMs: 2000n })
+    const writtenAtMs = world.clock.wallTimeMs()
+    world.clock.advance(1000)
+    const page = ScanPage.decode(client.call(SCAN, 'm', undefined, undefined, { partition: 5 }).bytes)
+    const rows = new Map<string, readonly [number, number]>()
+    let at = 0
+    for (const [index, length] of page.keyLengths.entries()) {
+      const key = page.keys.toString('utf8', at, (at += length))
+      rows.set(key, [Number(page.versions[index]), Number(page.expiresAtMs[index] ?? 0n)])
+    }
+    expect(new Set([...rows.values()].map(([version]) => version)).size).toBe(4)
+    for (const [key, [version]] of rows) {
+      expect(version).toBe(Number(client.call(OperationKind.GET_ENTRY, 'm', key).detail?.version))
+    }
+    // A scan is no access: idle times go on from the write.
+    expect(rows.get(stays)?.[1]).toBe(0)
+    expect(rows.get(goes)?.[1]).toBe(writtenAtMs + 5000)
+    expect(rows.get(idles)?.[1]).toBe(writtenAtMs + 2000)
+    expect(rows.get(both)?.[1]).toBe(writtenAtMs + 1500)
+    const keys = ScanPage.decode(client.call(SCAN, 'm', undefined, undefined, { partition: 5, keysOnly: true }).bytes)
+    expect([keys.keyLengths.length, keys.versions, keys.expiresAtMs]).toEqual([4, [], []])
+    client.call(SET, 'm', keyIn(6), 1)
+    expect(ScanPage.decode(client.call(SCAN, 'm', undefined, undefined, { partition: 6 }).bytes).expiresAtMs).toEqual([])
+  })
+
   test('a broken cursor is refused', () => {
     const client = new World().one.connect()
     client.call(SET, 'm', keyIn(0), 1)

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { applyEffect, copyEffect, type Effect } from '../../../src/storage/effect.ts'
+import { parseByteSize } from '../../../src/base/byte-size.ts'
+import { optionTable } from '../../../src/config/option-table.ts'
+import { applyEffect, copyEffect, type Effect, type PutEffect } from '../../../src/storage/effect.ts'
 import { KeptBytes } from '../../../src/storage/kept-bytes.ts'
 import { scanEnd } from '../../../src/storage/map-store.ts'
 import { mapId, Scenario, startMs } from './scenario.ts'
@@ -45,6 +47,51 @@ describe('versions', () => {
     expect(at.map.entries).toBe(0)
   })
 })
+
+describe('admission and the put after it', () => {
+  const none = (): void => undefined
+
+  test('a put is of its own key, though another one was admitted from the same bytes', () => {
+    const at = new Scenario()
+    at.set('a', '1')
+    at.set('b', '2')
+    const key = Buffer.from('a')
+    expect(at.map.admitPut(key, 0, 1, 1, false, false, none)).toBe('admitted')
+    key.write('b')
+    at.apply(putOf(key, '3'))
+    expect([at.get('a'), at.get('b')]).toEqual(['1', '3'])
+  })
+
+  test('a put finds no entry that was removed, moved or cleared after its admission', () => {
+    for (const meanwhile of ['remove', 'grow', 'clear'] as const) {
+      const at = new Scenario()
+      at.set('a', '1')
+      const key = Buffer.from('a')
+      at.map.admitPut(key, 0, 1, 1, false, false, none)
+      if (meanwhile === 'remove') at.apply({ kind: 'remove', map: mapId, key, keyStart: 0, keyEnd: 1, reason: 'deleted' })
+      if (meanwhile === 'grow') at.apply(putOf(Buffer.from('a'), 'x'.repeat(500)))
+      if (meanwhile === 'clear') at.apply({ kind: 'clear', map: mapId })
+      at.apply(putOf(key, '2'))
+      expect(at.get('a')).toBe('2')
+      expect(at.map.entries).toBe(1)
+    }
+  })
+
+  test('looking ahead changes nothing, whatever is there', () => {
+    const at = new Scenario()
+    at.map.warm(Buffer.from('a'), 0, 1)
+    at.set('a', '1')
+    for (const key of ['a', 'b', '']) at.map.warm(Buffer.from(key), 0, key.length)
+    expect(at.get('a')).toBe('1')
+    expect(at.map.entries).toBe(1)
+  })
+})
+
+const putOf = (key: Buffer, text: string): PutEffect => {
+  const value = Buffer.from(text)
+  const places = { keyStart: 0, keyEnd: key.length, valueStart: 0, valueEnd: value.length }
+  return { kind: 'put', map: mapId, key, value, ...places, expiresAtMs: 0, maxIdleMs: 0, wallTimeMs: startMs }
+}
 
 describe('time', () => {
   test('an entry past its time is found expired at once, and removed by the sweep', () => {
@@ -200,6 +247,15 @@ describe('memory', () => {
 })
 
 describe('eviction', () => {
+  test('the largest value that a configuration can allow is stored', () => {
+    const at = new Scenario()
+    const largest = parseByteSize('63mb')
+    expect(optionTable.valueMaxBytes.schema.safeParse(largest).success).toBe(true)
+    expect(optionTable.valueMaxBytes.schema.safeParse(largest + 1).success).toBe(false)
+    expect(at.set('k', new Uint8Array(largest))).toBe('admitted')
+    expect(at.get('k')).toHaveLength(largest)
+  })
+
   test('none refuses at maxBytes, and lets a smaller value in', () => {
     const at = new Scenario({ maxBytes: 200, eviction: 'none' })
     expect(at.set('a', 'v'.repeat(100))).toBe('admitted')

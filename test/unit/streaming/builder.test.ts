@@ -1,5 +1,18 @@
 import { describe, expect, it } from 'vitest'
-import { count, defineJob, defineKey, defineTupleKey, files, type Flow, generator, sum, tumbling } from '../../../src/entry/stream.ts'
+import {
+  count,
+  defineJob,
+  defineKey,
+  defineTupleKey,
+  files,
+  type FilesOptions,
+  type Flow,
+  generator,
+  type GeneratorOptions,
+  sum,
+  type TextRow,
+  tumbling,
+} from '../../../src/entry/stream.ts'
 import { buildJob } from '../../../src/streaming/graph/job.ts'
 import { graphHash, parseGraph } from '../../../src/streaming/graph/job-graph.ts'
 import { memorySource } from './fixture.ts'
@@ -169,6 +182,47 @@ describe('building a job', () => {
       /idleAfter of stage "s" "5 parsecs"/,
     ],
     ['event time twice', f => stamped(f)?.['eventTime']?.(() => 0), /event time is set already/],
+    [
+      'an unknown option of eventTime',
+      f => f['source']?.('s', memorySource())['eventTime']?.(() => 0, { outOfOrder: '5s' }),
+      /stage "s": eventTime: there is no option "outOfOrder"; outOfOrderness and idleAfter are/,
+    ],
+    [
+      'eventTime options that are none',
+      f => f['source']?.('s', memorySource())['eventTime']?.(() => 0, '5s'),
+      /must be an object, got string/,
+    ],
+    [
+      'an option of keyBy',
+      (_f, _k, rows) => rows['keyBy']?.('c', Country, () => 'x', { parallelism: 2 }),
+      /stage "c": keyBy takes a name, a key space and a function, and nothing else/,
+    ],
+    ['an option of rekey', (_f, k) => k['rekey']?.('c', Country, () => 'x', {}), /stage "c": rekey takes/],
+    [
+      'an option of a tuple sink',
+      (f, _k, rows) =>
+        rows['keyBy']?.('c', Country, () => 'x')['sink']?.('s', f['map']?.('m', Day), () => ['x'], { visible: 'onCheckpoint' }),
+      /stage "s": a sink takes/,
+    ],
+    [
+      'an option of a sink',
+      (f, k) => k['sink']?.('s', f['map']?.('m', Customer), { visible: 'onCheckpoint' }),
+      /no other elements to give/,
+    ],
+    ['an option of a map', f => f['map']?.('m', Customer, undefined, { ttl: '1h' }), /stage "m": flow.map takes/],
+    ['an option of a source', f => f['source']?.('s', memorySource(), {}), /stage "s": source takes/],
+    [
+      'an unknown field of a window',
+      (_f, k) => k['window']?.('w', { ...tumbling('1h'), offsetMs: 5 }, { n: count() }),
+      /stage "w": its window: there is no option "offsetMs"/,
+    ],
+    ['a window of no size', (_f, k) => k['window']?.('w', { kind: 'tumbling', sizeMs: 0 }, { n: count() }), /a window is wanted/],
+    ['an option of a window stage', (_f, k) => k['window']?.('w', tumbling('1h'), { n: count() }, { lateness: '1h' }), /window takes/],
+    [
+      'a misspelt function of process',
+      (_f, k) => k['process']?.('p', { state: () => 0, onEvent: () => undefined, ontimer: () => undefined }),
+      /stage "p": process: there is no option "ontimer"; state, onEvent, onTimer and emits are/,
+    ],
     ['no source', f => f['source']?.('s', {}), /stage "s": a source is wanted/],
   ]
   for (const [what, mistake, message] of refusals) {
@@ -205,6 +259,17 @@ describe('building a job', () => {
     expect(() => files({ path: 'x', format: 'xml' as 'csv' })).toThrow(/"csv" or "jsonl"/)
     expect(() => generator({ events: n => n, splits: 65 })).toThrow(/splits is 65, 1 to 64/)
     expect(() => generator({ events: n => n, count: -1 })).toThrow(/count/)
+    expect(() => files({ path: 'x', format: 'csv', sep: ';' } as FilesOptions<TextRow> & { format: 'csv' })).toThrow(
+      'Cannot make a files source: there is no option "sep"; path, format and row are',
+    )
+    expect(() => (files as () => unknown)()).toThrow('Cannot make a files source: its options must be an object, got undefined')
+    expect(() => generator({ events: n => n, rate: 5 } as GeneratorOptions<number>)).toThrow(
+      'Cannot make a generator source: there is no option "rate"; events, count, ratePerSecond and splits are',
+    )
+    expect(() => (tumbling as (...args: unknown[]) => unknown)('1h', { offset: '5m' })).toThrow(/tumbling takes its size and nothing else/)
+    expect(() => defineJob('j', nothing as unknown as object, { onError: 'skip' } as unknown as () => void)).toThrow(
+      /its options come before the function/,
+    )
     expect(() => tumbling('5 parsecs' as '5s')).toThrow(/window size "5 parsecs"/)
     expect(() => tumbling('0s')).toThrow(/at least "1ms"/)
   })

@@ -206,6 +206,55 @@ describe('the jobs of a shard', () => {
     expect(pair.stops).toEqual([lastStage, lastStage])
   })
 
+  it('count a row that was cut off as taken by each stage that it reached, and handed on by none from there', async () => {
+    const pair = new Pair(['a', 'b', 'loop', 'c'])
+    cutOffLoops(pair)
+    await pair.started()
+    await pair.settle()
+    const { stages } = pair.host(0).progress('counting', 1)
+    expect(stages.slice(0, 3).map(({ name, rowsIn, rowsOut, deadLetters }) => [name, rowsIn, rowsOut, deadLetters])).toEqual([
+      ['words', 4, 4, 0],
+      ['words that loop', 4, 3, 1],
+      ['by word', 3, 3, 0],
+    ])
+  })
+
+  it('count a row that was cut off behind an exchange, or behind a side output, once', async () => {
+    const strict = (word: string): string => {
+      if (word !== 'loop') return word
+      looped += 1
+      throw new ReplaySignal()
+    }
+    const behind = defineJob('counting', { onError: 'skip' }, flow => {
+      flow
+        .source('words', memorySource<string>())
+        .map('wrapped', word => ({ word, whole: undefined }))
+        .keyBy('by word', Key, row => row.word)
+        .require('whole', 'whole')
+        .rejected('not whole')
+        .map('strict', row => strict(row.word))
+        .sink('out', flow.map('out', Key))
+    })
+    const pair = new Pair(['a', 'b', 'loop', 'c'], behind)
+    cutOffLoops(pair)
+    await pair.started()
+    await pair.settle()
+    const [here, there] = [0, 1].map(index => pair.host(index).progress('counting', 1).stages)
+    const totals = (here ?? []).map((stage, index) => {
+      const other = there?.[index]
+      return [stage.name, stage.rowsIn + (other?.rowsIn ?? 0), stage.rowsOut + (other?.rowsOut ?? 0)]
+    })
+    expect(totals).toEqual([
+      ['words', 8, 8],
+      ['wrapped', 8, 8],
+      ['by word', 8, 8],
+      ['whole', 8, 0],
+      ['not whole', 8, 8],
+      ['strict', 8, 6],
+      ['out', 6, 6],
+    ])
+  })
+
   it('fail at the third row of one stage that must be stopped, and say so', async () => {
     const pair = new Pair(['a', 'loop', 'loop', 'b', 'loop', 'c', 'loop'])
     cutOffLoops(pair)

@@ -231,6 +231,10 @@ export interface ScanPage {
   values: Buffer;
   /** Where to go on; empty: this partition is done. */
   cursor: Buffer;
+  /** Version of each entry, of a SCAN only; absent with keys_only. */
+  versions: bigint[];
+  /** Wall time in milliseconds at which each entry goes if nobody touches it, of a SCAN only. 0: never; absent when none ever goes. */
+  expiresAtMs: bigint[];
 }
 
 export interface GetRequest {
@@ -1358,7 +1362,15 @@ export const ResultDetail: MessageFns<ResultDetail> = {
 };
 
 function createBaseScanPage(): ScanPage {
-  return { keyLengths: [], keys: Buffer.alloc(0), valueLengths: [], values: Buffer.alloc(0), cursor: Buffer.alloc(0) };
+  return {
+    keyLengths: [],
+    keys: Buffer.alloc(0),
+    valueLengths: [],
+    values: Buffer.alloc(0),
+    cursor: Buffer.alloc(0),
+    versions: [],
+    expiresAtMs: [],
+  };
 }
 
 export const ScanPage: MessageFns<ScanPage> = {
@@ -1385,6 +1397,26 @@ export const ScanPage: MessageFns<ScanPage> = {
     }
     if (message.cursor.length !== 0) {
       writer.uint32(42).bytes(message.cursor);
+    }
+    if (message.versions.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.versions) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field versions of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.expiresAtMs.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.expiresAtMs) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field expiresAtMs of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1461,6 +1493,42 @@ export const ScanPage: MessageFns<ScanPage> = {
 
             message.cursor = Buffer.from(reader.bytes());
             continue;
+          }
+          case 6: {
+            if (tag === 48) {
+              message.versions.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.versions.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.expiresAtMs.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.expiresAtMs.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {

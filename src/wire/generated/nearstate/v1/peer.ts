@@ -21,7 +21,7 @@ export interface PeerMessage {
     { $case: "operations"; value: Buffer }
     | { $case: "results"; value: Buffer }
     | //
-    /** What replicas of partitions say to each other: an encoded ReplicationBatch. */
+    /** What replicas of partitions say to each other: an encoded ReplicationBatch, or a part of one that is long (src/shard/replication-frames.ts). */
     { $case: "replication"; value: Buffer }
     | undefined;
 }
