@@ -114,14 +114,14 @@ export class Sessions {
 
   /** The table is another one: what waited for that goes on. */
   tableChanged(): void {
-    for (const session of [...this.#holding]) {
+    for (const session of Array.from(this.#holding)) {
       session.againAtMs = 0
       this.#advance(session)
     }
   }
 
   sweep(nowMs: number): void {
-    for (const session of [...this.#holding]) {
+    for (const session of Array.from(this.#holding)) {
       // One that fails makes room; the others past their time must not go there.
       session.isAdvancing = true
       for (const operation of session.held()) {

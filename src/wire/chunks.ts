@@ -69,7 +69,7 @@ export class UploadBudget {
 
   #dropIdle(): void {
     const beforeMs = this.nowMs() - idleMaxMs
-    for (const holder of [...this.#holders]) holder.dropIdle(beforeMs)
+    for (const holder of Array.from(this.#holders)) holder.dropIdle(beforeMs)
   }
 }
 
