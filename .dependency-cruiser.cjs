@@ -27,6 +27,9 @@ const mayImport = {
   entry: ['.*'],
 }
 
+/** folder -> folders of which it may import types */
+const typesOnly = { wire: cores }
+
 /** library -> the one folder that imports it */
 const doors = {
   '@grpc/': 'transport',
@@ -38,8 +41,8 @@ const doors = {
   zod: 'config',
   yaml: 'config',
   etcd3: 'coordinator',
-  esbuild: 'bundling',
   lmdb: 'durability',
+  esbuild: 'bundling',
   '@jridgewell/trace-mapping': 'bundling',
   commander: 'cli',
   'cli-table3': 'cli',
@@ -50,12 +53,21 @@ const folderRules = Object.entries(mayImport).map(([folder, allowed]) => ({
   comment: `src/${folder} imports base${allowed.length > 0 ? `, ${allowed.join(', ')}` : ''} and nothing else of src`,
   severity: 'error',
   from: { path: `^src/${folder}/` },
-  to: { path: '^src/', pathNot: `^src/(${[folder, 'base', ...allowed].join('|')})/` },
+  to: { path: '^src/', pathNot: `^src/(${[folder, 'base', ...allowed, ...(typesOnly[folder] ?? [])].join('|')})/` },
+}))
+
+const typeRules = Object.entries(typesOnly).map(([folder, allowed]) => ({
+  name: `${folder}-types`,
+  comment: `src/${folder} imports nothing but types of ${allowed.join(', ')}`,
+  severity: 'error',
+  from: { path: `^src/${folder}/` },
+  to: { path: `^src/(${allowed.join('|')})/`, dependencyTypesNot: ['type-only'] },
 }))
 
 module.exports = {
   forbidden: [
     ...folderRules,
+    ...typeRules,
     {
       name: 'known-folder',
       comment: 'every folder of src has a row in the architecture',
