@@ -186,6 +186,28 @@ export const optionTable = {
     },
     { min: '0ms', max: '1d' },
   ),
+  persistenceDir: text(
+    {
+      key: 'persistenceDir',
+      default: '',
+      doc: 'Directory in which the node keeps a durable mirror of what it holds, so that a cluster that was stopped as a whole comes back with its data; the same on all nodes. Empty: everything is in memory only.',
+      placeholder: '<path>',
+      wanted: 'a path',
+    },
+    /^.*$/,
+  ),
+  persistenceFsync: choice(
+    {
+      key: 'persistenceFsync',
+      default: 'interval',
+      doc: 'What the end of all copies of a partition at once may cost. `always`: nothing, each write is answered when it is on the disk of every in-sync copy. `interval`: about the last persistenceInterval. `never`: after a power cut everything, after a kill about the last tenth of a second.',
+    },
+    ['always', 'interval', 'never'],
+  ),
+  persistenceIntervalMs: duration(
+    { key: 'persistenceInterval', default: '1s', doc: 'Pace of writing and syncing with persistenceFsync interval.' },
+    { min: '10ms', max: '1h' },
+  ),
   memoryMaxBytes: sizeOrShare(
     {
       key: 'memoryMax',

@@ -1,5 +1,5 @@
 /**
- * A node's directory under `persistence.dir`: one file per shard, and a lock for the process that uses them.
+ * A node's directory under `persistenceDir`: one file per shard, and a lock for the process that uses them.
  *
  *   <dir>/<node>/lock           pid and start of the process
  *   <dir>/<node>/shard-<n>.mdb  and its -lock, which is LMDB's
@@ -26,7 +26,7 @@ export function claimMirrorDirectory(dir: string, nodeName: string): MirrorDirec
     takeLock(lock, path)
   } catch (cause) {
     if (cause instanceof NearstateError) throw cause
-    throw new NearstateError('INVALID_ARGUMENT', `Cannot use persistence.dir ${dir}: ${messageOf(cause)}`, { cause })
+    throw new NearstateError('INVALID_ARGUMENT', `Cannot use persistenceDir ${dir}: ${messageOf(cause)}`, { cause })
   }
   return {
     path,

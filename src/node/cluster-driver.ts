@@ -21,6 +21,7 @@ import { beginLeave, isReachable, recordDeath, stayingMembers } from '../members
 import { ReplicatedMembership, type ReplicatedMembershipOptions } from '../membership/replicated-membership.ts'
 import { findMember, joinMember } from '../membership/transitions.ts'
 import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
+import type { FoundMirror } from '../membership/restore-transitions.ts'
 import { Promises } from '../replication/promises.ts'
 import type { ShardCommand } from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -38,6 +39,7 @@ import { ClusterWriter } from './cluster-writer.ts'
 import { numberOf, ViewEncoder, viewOf } from './control-messages.ts'
 import { type BeatLink, Heartbeats } from './heartbeats.ts'
 import { type LeaveProgress, leaveProgress } from './leave-progress.ts'
+import { MirrorReports } from './mirror-reports.ts'
 import { pause } from './pause.ts'
 import { PromiseSlots } from './promise-slots.ts'
 import { Proposer } from './proposer.ts'
@@ -65,6 +67,8 @@ export interface ClusterDriverOptions {
   readonly promiseCell: SharedArrayBuffer
   readonly linkTo: (member: Member) => PeerLink
   readonly renewLink: (member: Member) => void
+  /** What earlier incarnations of this node left in its durable mirror. Absent: it has none. */
+  readonly foundMirrors?: () => readonly FoundMirror[]
   /** To every shard of this node. */
   readonly postView: (command: ShardCommand & { readonly kind: 'view' }) => void
   /** To the shard that is to hand over, if it is one of this node. */
@@ -97,6 +101,7 @@ export class ClusterDriver {
   readonly #watch: ReturnType<typeof watchCluster>
   readonly #proposer: Proposer
   readonly #orders: ReplicaOrders
+  readonly #reports: MirrorReports | undefined
   readonly #timers: readonly NodeJS.Timeout[]
   /** There is a view that the shards have not been told of. */
   #postTimer: NodeJS.Timeout | undefined
@@ -158,6 +163,8 @@ export class ClusterDriver {
       postOrder: options.postOrder,
       onRequest: () => this.#proposer.lookSoon(),
     })
+    const { foundMirrors } = options
+    this.#reports = foundMirrors === undefined ? undefined : new MirrorReports({ coordinator, self, found: foundMirrors, log })
     this.#watch = watchCluster(coordinator, {
       onView: view => this.#learn(view),
       onSession: (name, node) => {
@@ -166,6 +173,10 @@ export class ClusterDriver {
       },
       onSessionEnd: name => {
         this.#membership.handleSessionEnd(this.#nowMs, name)
+        this.#proposer.lookSoon()
+      },
+      onMirrors: (name, report) => {
+        this.#membership.handleMirrors(name, report)
         this.#proposer.lookSoon()
       },
     })
@@ -188,6 +199,7 @@ export class ClusterDriver {
     const { log, coordinator, membership } = this.#options
     await this.#waitForCoordinator()
     await this.#session.open()
+    this.#reports?.changed()
     const view = await this.#joinState(self)
     this.#learn(view)
     log.info('joined the cluster', {
@@ -247,6 +259,11 @@ export class ClusterDriver {
     if (!this.#stopping.signal.aborted) this.#orders.route(request)
   }
 
+  /** What was found in this node's durable mirror has changed. */
+  reportMirrors(): void {
+    if (this.#isMember) this.#reports?.changed()
+  }
+
   // From operators.
 
   /** Gives up the data of the partitions that nobody within reach holds; answers how many there were. */
@@ -254,8 +271,12 @@ export class ClusterDriver {
     const { log } = this.#options
     let recovered = 0
     const view = await this.#writer.update('recover partitions', state => {
-      const recovery = recoverPartitions(state)
-      recovered = recovery.recovered
+      const recovery = recoverPartitions(state, this.#membership.mirrors)
+      recovered = recovery.restored + recovery.recovered
+      if (recovery.restored > 0)
+        log.warn('partitions are taken from the furthest durable mirror that is there, which may lack their end', {
+          partitions: recovery.restored,
+        })
       if (recovery.declaredDead.length > 0)
         log.warn('declared dead by an operator, with the data that they alone hold', { members: recovery.declaredDead.join(', ') })
       return recovery.state
@@ -371,6 +392,7 @@ export class ClusterDriver {
   #halt(): void {
     this.#stopping.abort()
     this.#isMember = false
+    this.#reports?.stop()
     this.#proposer.stop()
     clearTimeout(this.#postTimer)
     for (const timer of this.#timers) clearInterval(timer)
@@ -400,6 +422,7 @@ export class ClusterDriver {
     const { log, random } = this.#options
     const join = (state: ClusterState): ClusterState => {
       if (findMember(state, self.id) !== undefined) return state
+      this.#checkMirrors(state)
       const older = state.members.find(({ name }) => name === self.name)
       return joinMember(older === undefined ? state : recordDeath(state, older.id), self, this.#options)
     }
@@ -413,6 +436,17 @@ export class ClusterDriver {
         await pause(retryMs * (1 + random.next()), this.#stopping.signal)
       }
     }
+  }
+
+  /** A cluster that is new to the coordinator is no place for the data of an earlier one, and would have it removed in the end. */
+  #checkMirrors({ partitions }: ClusterState): void {
+    const copies = this.#options.foundMirrors?.().length ?? 0
+    if (partitions.length > 0 || copies === 0) return
+    const { name } = this.#options.self
+    throw new NearstateError(
+      'INVALID_ARGUMENT',
+      `Node "${name}" cannot join: its durable mirror holds ${copies} partitions of an earlier cluster, and the coordinator knows of none. Let the coordinator have its state back, or move the mirror away`,
+    )
   }
 
   /** Invariant 1. */

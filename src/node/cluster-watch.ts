@@ -3,6 +3,8 @@ import type { NodeId } from '../base/ids.ts'
 import { type ClusterView, coordinatorKeys } from '../membership/cluster-state.ts'
 import { decodeClusterState } from '../membership/cluster-state-codec.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
+import type { MirrorReport } from '../membership/restore-transitions.ts'
+import { decodeReport } from './mirror-reports.ts'
 import type { SessionValue } from './session-keeper.ts'
 import { decodeJson } from './watched-table.ts'
 
@@ -10,6 +12,8 @@ export interface ClusterListener {
   onView(view: ClusterView): void
   onSession(nodeName: string, node: NodeId): void
   onSessionEnd(nodeName: string): void
+  /** What a node found in its durable mirror; undefined: nothing is said any more. */
+  onMirrors(nodeName: string, report: MirrorReport | undefined): void
 }
 
 /** `caughtUp` resolves when everything that was there at the start has been reported. */
@@ -17,6 +21,7 @@ export function watchCluster(coordinator: Coordinator, listener: ClusterListener
   const stateKnown = Promise.withResolvers<void>()
   const sessionsKnown = Promise.withResolvers<void>()
   const nameOf = (key: string): string => key.slice(coordinatorKeys.sessionPrefix.length)
+  const reporterOf = (key: string): string => key.slice(coordinatorKeys.mirrorsPrefix.length)
   const watches = [
     coordinator.watch(coordinatorKeys.cluster, {
       onValue: ({ key, value, version }) => {
@@ -29,6 +34,10 @@ export function watchCluster(coordinator: Coordinator, listener: ClusterListener
       onValue: ({ key, value }) => listener.onSession(nameOf(key), decodeJson<SessionValue>(value).id),
       onDelete: key => listener.onSessionEnd(nameOf(key)),
       onCaughtUp: () => sessionsKnown.resolve(),
+    }),
+    coordinator.watch(coordinatorKeys.mirrorsPrefix, {
+      onValue: ({ key, value }) => listener.onMirrors(reporterOf(key), decodeReport(value)),
+      onDelete: key => listener.onMirrors(reporterOf(key), undefined),
     }),
   ]
   return {

@@ -13,7 +13,6 @@ import { connectorOf } from '../connectors/registry.ts'
 import { bundleMapName } from '../grid/map-definition.ts'
 import type { Member } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
-import type { ReplicaRequest } from '../partitioning/partition-table.ts'
 import { createPromiseCell } from '../shard/promise-cell.ts'
 import { createCallCell } from '../shard/user-code/call-cell.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -26,7 +25,8 @@ import { createLocalControl } from './local-control.ts'
 import { MapRegistry } from './map-registry.ts'
 import type { NodeControl } from './node-control.ts'
 import { NodeLinks } from './node-links.ts'
-import { Shards } from './shards.ts'
+import { openPersistence } from './open-persistence.ts'
+import { Shards, type ShardsOptions } from './shards.ts'
 import type { StopStack } from './stop-stack.ts'
 import { systemMapOf } from './system-map.ts'
 import { ViewFeed } from './view-feed.ts'
@@ -65,7 +65,10 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
   const feed = new ViewFeed()
   const promiseCell = createPromiseCell()
   let driver: ClusterDriver | undefined
-  const { maps, shards } = await startShards(options, promiseCell, request => driver?.routeRequest(request))
+  const { maps, shards } = await startShards(options, promiseCell, {
+    onReplicaRequest: request => driver?.routeRequest(request),
+    onFound: () => driver?.reportMirrors(),
+  })
   const watchdog = watch(options, shards)
   stops.push(() => watchdog.stop())
   await watchdog.start()
@@ -105,7 +108,7 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
 async function startShards(
   { id, config, coordinator, fail, stops, log }: PartsOptions,
   promiseCell: SharedArrayBuffer,
-  onReplicaRequest: (request: ReplicaRequest) => void,
+  { onReplicaRequest, onFound }: Pick<ShardsOptions, 'onReplicaRequest' | 'onFound'>,
 ): Promise<{ maps: MapRegistry; shards: Shards }> {
   let shards: Shards | undefined
   const maps = new MapRegistry({
@@ -115,6 +118,7 @@ async function startShards(
     onChange: (name, definition) => shards?.broadcast({ kind: 'map', name, definition }),
   })
   stops.push(() => maps.stop())
+  const persistenceOf = openPersistence(config, stops, log)
   shards = await Shards.start({
     node: id,
     nodeName: config.name,
@@ -138,11 +142,13 @@ async function startShards(
       copyBytesPerSecond: config.migrationBandwidthBytes,
       sessionTtlMs: config.requestSessionTtlMs,
     },
+    ...(persistenceOf === undefined ? {} : { persistenceOf }),
     promiseCell,
     createId: () => randomId(systemRandom) as ShardId,
     createCallCell,
     ensureMap: ask => maps.ensure(ask),
     onReplicaRequest,
+    onFound,
     onDeath: (shard, reason) => fail(new NearstateError('INTERNAL', `shard ${shard} has died: ${reason}`)),
     log,
   })
@@ -194,6 +200,7 @@ const createDriver = (options: PartsOptions, { feed, shards, links, promiseCell 
     random: systemRandom,
     promiseCell,
     linkTo: member => links.peer(member),
+    ...(config.persistenceDir === '' ? {} : { foundMirrors: () => shards.found }),
     renewLink: member => links.renewPeer(member),
     postView: command => shards.broadcast(command),
     postOrder: order => shards.order(order),

@@ -119,6 +119,8 @@ function tell(log: Logger, change: ClusterChange): void {
       return log.warn('a member is dead: another process has its name', { member: change.name, lostPartitions: change.lostPartitions })
     case 'formed':
       return log.info('the cluster has formed', { nodes: change.nodes, partitions: change.partitions })
+    case 'restored':
+      return log.info('lost partitions are restored from durable mirrors', { partitions: change.partitions })
     case 'request':
       return log.debug('replicas changed', { kind: change.request.kind, partition: change.request.partition })
     case 'moves':

@@ -8,6 +8,7 @@
 import { extname } from 'node:path'
 import { type MessagePort, Worker } from 'node:worker_threads'
 import { messageOf, NearstateError } from '../base/errors.ts'
+import type { FoundCopy } from '../durability/found-copy.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { ReplicaRequest } from '../partitioning/partition-table.ts'
 import { errorOf, failureOf } from '../shard/failure.ts'
@@ -19,6 +20,8 @@ export interface ShardHandleOptions {
   /** Answers a shard that wants a map to be there. */
   readonly ensureMap: (ask: EnsureMap) => Promise<MapDefinition>
   readonly onReplicaRequest: (request: ReplicaRequest) => void
+  /** What earlier incarnations left in its durable mirror, when it starts and when that has changed. */
+  readonly onFound: (found: readonly FoundCopy[]) => void
   /** The worker ended and was not told to, or its data must not be used. Called once at the most. */
   readonly onDeath: (reason: string) => void
   readonly log: Logger
@@ -106,7 +109,14 @@ export class ShardHandle {
   #receive(message: FromShard): void {
     switch (message.type) {
       case 'ready':
+        this.#options.onFound(message.found)
         this.#ready.resolve(message.port)
+        return
+      case 'refused':
+        this.#ready.reject(errorOf(message.failure))
+        return
+      case 'found':
+        this.#options.onFound(message.found)
         return
       case 'answer':
         this.#settle(message.id, message.value, message.failure)

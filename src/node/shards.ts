@@ -5,10 +5,20 @@
  */
 import { MessageChannel } from 'node:worker_threads'
 import type { NodeId, ShardId } from '../base/ids.ts'
+import type { FoundCopy } from '../durability/found-copy.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { ShardRecord } from '../membership/cluster-state.ts'
 import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
-import type { EnsureMap, ReplicationSettings, ShardAnswers, ShardCommand, ShardLimits, ShardRequest } from '../shard/protocol.ts'
+import type { FoundMirror } from '../membership/restore-transitions.ts'
+import type {
+  EnsureMap,
+  ReplicationSettings,
+  ShardAnswers,
+  ShardCommand,
+  ShardLimits,
+  ShardPersistence,
+  ShardRequest,
+} from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { portInUseOr } from './port-in-use.ts'
 import { ShardHandle } from './shard-handle.ts'
@@ -23,6 +33,8 @@ export interface ShardsOptions {
   readonly limits: ShardLimits
   readonly autoCreateMaps: boolean
   readonly replication: ReplicationSettings
+  /** Where each keeps what it holds; absent: nowhere. */
+  readonly persistenceOf?: (shard: number) => ShardPersistence
   /** Of the node; the same for all its shards. */
   readonly promiseCell: SharedArrayBuffer
   readonly createId: () => ShardId
@@ -30,6 +42,8 @@ export interface ShardsOptions {
   readonly createCallCell: () => SharedArrayBuffer
   readonly ensureMap: (ask: EnsureMap) => Promise<MapDefinition>
   readonly onReplicaRequest: (request: ReplicaRequest) => void
+  /** Some shard's mirror changed what it says that earlier incarnations left. */
+  readonly onFound: () => void
   readonly onDeath: (shard: number, reason: string) => void
   readonly log: Logger
 }
@@ -38,19 +52,38 @@ export class Shards {
   readonly handles: readonly ShardHandle[]
   readonly records: readonly ShardRecord[]
 
-  private constructor(handles: readonly ShardHandle[], records: readonly ShardRecord[]) {
+  readonly #found: ReadonlyMap<ShardId, readonly FoundCopy[]>
+
+  private constructor(handles: readonly ShardHandle[], records: readonly ShardRecord[], found: ReadonlyMap<ShardId, readonly FoundCopy[]>) {
     this.handles = handles
     this.records = records
+    this.#found = found
+  }
+
+  /** What earlier incarnations of this node left in the durable mirrors, and which shard can read it. */
+  get found(): readonly FoundMirror[] {
+    return [...this.#found].flatMap(([at, copies]) =>
+      copies.map(({ partition, node, shard, givenUp, last, whole, complete }) => ({
+        partition,
+        of: { node: node as NodeId, shard: shard as ShardId },
+        givenUp,
+        last,
+        whole,
+        complete,
+        at,
+      })),
+    )
   }
 
   /** Starts all workers and waits until each serves. When one cannot, the others are stopped and its error is thrown. */
   static async start(options: ShardsOptions): Promise<Shards> {
-    const handles = Array.from({ length: options.count }, (_, index) => startShard(options, index))
+    const found = new Map<ShardId, readonly FoundCopy[]>()
+    const handles = Array.from({ length: options.count }, (_, index) => startShard(options, index, found))
     try {
       const ports = await Promise.all(handles.map(handle => handle.ready.catch(error => Promise.reject(startFailure(error, handle)))))
       linkThreads(handles)
       const records = handles.map((handle, i) => ({ id: handle.start.id, address: `${options.host}:${ports[i]}` }))
-      return new Shards(handles, records)
+      return new Shards(handles, records, found)
     } catch (error) {
       await Promise.all(handles.map(handle => handle.stop(0)))
       throw error
@@ -84,23 +117,29 @@ export class Shards {
 const startFailure = (error: unknown, { start: { index, host, port } }: ShardHandle): unknown =>
   portInUseOr(error, `shard ${index}`, host, port, 'shardPortBase')
 
-function startShard(options: ShardsOptions, index: number): ShardHandle {
+function startShard(options: ShardsOptions, index: number, found: Map<ShardId, readonly FoundCopy[]>): ShardHandle {
+  const id = options.createId()
   return new ShardHandle({
     start: {
       node: options.node,
       nodeName: options.nodeName,
       index,
-      id: options.createId(),
+      id,
       host: options.host,
       port: options.portBase === 0 ? 0 : options.portBase + index,
       limits: options.limits,
       autoCreateMaps: options.autoCreateMaps,
       replication: options.replication,
+      ...(options.persistenceOf === undefined ? {} : { persistence: options.persistenceOf(index) }),
       promiseCell: options.promiseCell,
       callCell: options.createCallCell(),
     },
     ensureMap: options.ensureMap,
     onReplicaRequest: options.onReplicaRequest,
+    onFound: copies => {
+      found.set(id, copies)
+      options.onFound()
+    },
     onDeath: reason => options.onDeath(index, reason),
     log: options.log,
   })

@@ -87,6 +87,11 @@ export class PartitionReplica<Waiter> {
     return this.#state.epoch
   }
 
+  /** Of the data that it holds, or is to hold. */
+  get givenUp(): number {
+    return this.#state.givenUp
+  }
+
   /** Table version last told by the control thread. */
   get version(): number {
     return this.#state.version
@@ -122,6 +127,11 @@ export class PartitionReplica<Waiter> {
   /** Admits reads (with promises) and writes now. */
   isServing(nowMs: number): boolean {
     return this.#role.kind === 'primary' && this.#role.leading.isServing(nowMs)
+  }
+
+  /** It serves alone and keeps no log: until the next record or order each read and write may be answered at once, without asking. */
+  isFree(nowMs: number): boolean {
+    return this.#role.kind === 'primary' && !this.#role.leading.keepsLog && this.isServing(nowMs) && this.#hasEnoughReplicas()
   }
 
   /** I2: whether a read that came just now would be answered. */
@@ -277,7 +287,7 @@ export class PartitionReplica<Waiter> {
     assert(this.#role.kind === 'primary' && !this.#role.leading.isStopped, 'only a primary that has not stopped writes')
     if (!this.#role.leading.keepsLog) {
       applyEffect(this.#state.store, effect)
-      if (!this.#isWriting) this.#close()
+      if (!this.#isWriting) this.#skip()
       return
     }
     const copy = copyEffect(effect, this.#kept)
@@ -366,13 +376,19 @@ export class PartitionReplica<Waiter> {
   #close(): void {
     const { log, epoch } = this.#state
     if (this.#role.kind !== 'primary') return
-    if (this.#role.leading.keepsLog) {
-      const entry = { epoch, position: this.applied, effects: this.#group }
-      log.append(entry)
-      this.#group = []
-      this.#state.options.mirror?.handleApplied(entry)
-    } else log.skipTo(epoch, this.applied)
+    if (!this.#role.leading.keepsLog) return this.#skip()
+    const entry = { epoch, position: this.applied, effects: this.#group }
+    log.append(entry)
+    this.#group = []
+    this.#state.options.mirror?.handleApplied(entry)
     this.#role.leading.handleAppend()
+  }
+
+  /** Committed as soon as it is applied, so that nobody waits either. */
+  #skip(): void {
+    const { log, epoch, store } = this.#state
+    log.skipTo(epoch, store.position)
+    this.#state.committed = store.position
   }
 
   #handleAppend(nowMs: number, message: AppendMessage): void {

@@ -13,8 +13,16 @@ import { formatByteSize } from '../base/byte-size.ts'
 import type { Clock } from '../base/clock.ts'
 import type { MapId, NodeId, PartitionId, ShardId } from '../base/ids.ts'
 import { PartitionMap } from '../grid/partition-map.ts'
+import type { FoundCopy } from '../durability/found-copy.ts'
+import type { ShardMirror } from '../durability/shard-mirror.ts'
 import type { ClusterView } from '../membership/cluster-state.ts'
-import type { HandOverOrder, PartitionRecord, Replica, ReplicaRequest } from '../partitioning/partition-table.ts'
+import {
+  type HandOverOrder,
+  isSameReplica,
+  type PartitionRecord,
+  type Replica,
+  type ReplicaRequest,
+} from '../partitioning/partition-table.ts'
 import type { ReplicationMessage } from '../replication/messages.ts'
 import { PartitionReplica } from '../replication/partition-replica.ts'
 import { type HeldPromise, replicaDefaults } from '../replication/replica-port.ts'
@@ -23,6 +31,7 @@ import { PartitionStore } from '../storage/partition-store.ts'
 import { HeldPartition, type Waiter } from './held-partition.ts'
 import type { MapCatalog, MapHandle } from './map-catalog.ts'
 import type { MapStatsReport, ReplicaReport, ReplicationSettings, ShardLimits } from './protocol.ts'
+import { MirroredPartitions } from './mirrored-partitions.ts'
 import { ReplicationFrames } from './replication-frames.ts'
 import { Settling } from './settling.ts'
 
@@ -33,12 +42,17 @@ export interface PartitionsOptions {
   readonly budget: MemoryBudget
   readonly clock: Clock
   readonly catalog: MapCatalog
+  /** Absent: nothing is kept on disk. */
+  readonly durable?: { readonly mirror: ShardMirror; readonly copies: number }
   random(): number
   heldPromise(node: NodeId): HeldPromise | undefined
   send(to: ShardId, bytes: Uint8Array): void
   later(callback: () => void): void
   after(ms: number, callback: () => void): () => void
   onRequest(request: ReplicaRequest): void
+  /** Of copies that earlier incarnations left on the disk some were restored or removed. */
+  onFoundChanged?(found: readonly FoundCopy[]): void
+  info?(message: string, fields: Readonly<Record<string, string | number>>): void
   /** I6 is broken: nothing here must be used any more. */
   onBroken(reason: string): void
   warn(message: string, fields: Readonly<Record<string, string | number>>): void
@@ -60,6 +74,7 @@ export class Partitions {
   readonly #options: PartitionsOptions
   readonly #frames: ReplicationFrames
   readonly #settling: Settling
+  readonly #mirrored: MirroredPartitions | undefined
   #held: (HeldPartition | undefined)[] = []
   #table: KnownTable = { version: 0, records: [], promisedUntilMs: new Float64Array(0) }
   #sweepNext = 0
@@ -94,6 +109,25 @@ export class Partitions {
         if (isServing) this.#dropDestroyed(held, nowMs)
       },
     })
+    this.#mirrored = options.durable === undefined ? undefined : this.#mirroredOn(options.durable)
+  }
+
+  #mirroredOn({ mirror, copies }: { readonly mirror: ShardMirror; readonly copies: number }): MirroredPartitions {
+    const { self, onBroken, onFoundChanged, info } = this.#options
+    return new MirroredPartitions({
+      mirror,
+      self,
+      copies,
+      makeStore: () => this.#makeStore(),
+      onRestored: (held, record, store) => this.#handleRestored(held, record, store),
+      onFoundChanged: found => onFoundChanged?.(found),
+      onBroken: reason => {
+        this.#isOver = true
+        this.#settling.stop()
+        onBroken(reason)
+      },
+      info: (message, fields) => info?.(message, fields),
+    })
   }
 
   /** After whatever changed replicas in this turn. */
@@ -118,6 +152,19 @@ export class Partitions {
       const held = this.#held[partition]
       if (held !== undefined) this.#tell(held, record)
       else if (names(record, self.shard)) this.#open(partition, record)
+    }
+    this.settle()
+    this.#mirrored?.handleState(view.state)
+  }
+
+  /** Their mirrors have come further. */
+  handleDurable(partitions: readonly number[]): void {
+    if (this.#isOver) return
+    for (const partition of partitions) {
+      const held = this.#held[partition]
+      if (held === undefined) continue
+      held.replica.handleDurable()
+      this.touch(held)
     }
     this.settle()
   }
@@ -265,6 +312,13 @@ export class Partitions {
     return reports
   }
 
+  /** Nothing is acknowledged any more; what is held goes to the disk. */
+  async closeMirror(inOrder: boolean): Promise<void> {
+    this.#isOver = true
+    this.#settling.stop()
+    await this.#mirrored?.stop(inOrder)
+  }
+
   release(): void {
     this.#isOver = true
     this.#settling.stop()
@@ -273,6 +327,7 @@ export class Partitions {
   }
 
   #tell(held: HeldPartition, record: PartitionRecord): void {
+    if (this.#mirrored?.holdsBack(held, record) === true) return
     const { version, promisedUntilMs } = this.#table
     const until = promisedUntilMs[held.partition] ?? Number.NEGATIVE_INFINITY
     held.replica.handleRecord(this.#options.clock.nowMs(), version, record, until)
@@ -280,13 +335,13 @@ export class Partitions {
   }
 
   #open(partition: number, record: PartitionRecord): HeldPartition {
-    const { self, replication, budget, random, heldPromise } = this.#options
+    const { self, replication, heldPromise } = this.#options
     const { minInSync, leaseMs, backupTimeoutMs, logMaxBytes, copyBytesPerSecond, sessionTtlMs } = replication
     const replica = new PartitionReplica<Waiter>({
       ...replicaDefaults,
       partition: partition as PartitionId,
       self,
-      makeStore: () => new PartitionStore(budget, Math.floor(random() * 2 ** 32)),
+      makeStore: () => this.#makeStore(),
       heldPromise,
       minInSync,
       leaseMs,
@@ -294,12 +349,35 @@ export class Partitions {
       logMaxBytes,
       copyBytesPerSecond,
       sessionTtlMs,
+      ...(this.#mirrored === undefined ? {} : { mirror: this.#mirrored.mirrorOf(partition) }),
     })
     const held = new HeldPartition(partition, replica, this.#settling.touch)
+    this.#mirrored?.attach(held)
     while (this.#held.length < partition) this.#held.push(undefined)
     this.#held[partition] = held
     this.#tell(held, record)
     return held
+  }
+
+  #makeStore(): PartitionStore {
+    const { budget, random } = this.#options
+    return new PartitionStore(budget, Math.floor(random() * 2 ** 32))
+  }
+
+  #handleRestored(held: HeldPartition, restored: PartitionRecord, store: PartitionStore): void {
+    const { version, records, promisedUntilMs } = this.#table
+    const record = records[held.partition]
+    if (this.#isOver || record === undefined) return store.release()
+    if (record.givenUp !== restored.givenUp || !isSameReplica(record.primary, restored.primary)) {
+      // The table has gone on meanwhile; what was read belongs to nobody now.
+      store.release()
+      this.#tell(held, record)
+    } else {
+      const until = promisedUntilMs[held.partition] ?? Number.NEGATIVE_INFINITY
+      held.replica.handleRestored(this.#options.clock.nowMs(), version, record, until, store)
+      this.touch(held)
+    }
+    this.settle()
   }
 
   #handleMessage(nowMs: number, message: ReplicationMessage): void {
@@ -330,7 +408,7 @@ export class Partitions {
 
   #dropDestroyed(held: HeldPartition, nowMs: number): void {
     if (!held.replica.isServing(nowMs)) return
-    for (const { id } of [...held.replica.store.maps()]) if (this.#destroyed.has(id)) held.append({ kind: 'dropMap', map: id })
+    for (const { id } of held.replica.store.maps()) if (this.#destroyed.has(id)) held.append({ kind: 'dropMap', map: id })
   }
 
   #sumOfPrimaries(measure: (store: PartitionStore) => number): number {

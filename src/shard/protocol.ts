@@ -5,6 +5,9 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode } from '../base/errors.ts'
 import type { NodeId, ShardId } from '../base/ids.ts'
+import type { FoundCopy } from '../durability/found-copy.ts'
+import type { FsyncMode } from '../durability/fsync-modes.ts'
+import type { MirrorIdentity } from '../durability/open-mirror-file.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { KeyCodec } from '../keys/key-codec.ts'
 import type { ClusterView } from '../membership/cluster-state.ts'
@@ -36,6 +39,18 @@ export interface ReplicationSettings {
   readonly sessionTtlMs: number
 }
 
+/** The durable mirror of a shard; see durability/shard-mirror.ts. */
+export interface ShardPersistence {
+  readonly path: string
+  /** Files of shards that this node has no more. */
+  readonly orphans: readonly string[]
+  readonly identity: MirrorIdentity
+  readonly fsync: FsyncMode
+  readonly intervalMs: number
+  /** That each partition should have, the primary included. */
+  readonly copies: number
+}
+
 /** workerData of a shard. */
 export interface ShardStart {
   readonly nodeName: string
@@ -48,6 +63,8 @@ export interface ShardStart {
   readonly autoCreateMaps: boolean
   readonly node: NodeId
   readonly replication: ReplicationSettings
+  /** Absent: nothing is kept on disk. */
+  readonly persistence?: ShardPersistence
   /** Promises that this node holds, kept by the control thread; see promise-cell.ts. */
   readonly promiseCell: SharedArrayBuffer
   /** Call numbers of user code, shared with the control thread's watchdog; see shard/user-code. */
@@ -135,6 +152,16 @@ export interface ShardStatsReport {
   readonly connections: number
   readonly quarantinedFunctions: readonly string[]
   readonly replicas: readonly ReplicaReport[]
+  readonly mirror?: MirrorStatsReport
+}
+
+export interface MirrorStatsReport {
+  /** Waiting to be written. */
+  readonly backlogBytes: number
+  /** Wall time of the last sync; 0: none yet. */
+  readonly lastSyncedAtMs: number
+  /** Why nothing can be written now. */
+  readonly trouble?: string
 }
 
 /** A partition that this shard has a part in. */
@@ -170,7 +197,11 @@ export interface EnsureMap {
 }
 
 export type FromShard =
-  | { readonly type: 'ready'; readonly port: number }
+  /** `found`: what earlier incarnations left in the durable mirror. */
+  | { readonly type: 'ready'; readonly port: number; readonly found: readonly FoundCopy[] }
+  /** It cannot start, for a reason that is the operator's. */
+  | { readonly type: 'refused'; readonly failure: Failure }
+  | { readonly type: 'found'; readonly found: readonly FoundCopy[] }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown; readonly failure?: Failure }
   | { readonly type: 'ensureMap'; readonly id: number; readonly ask: EnsureMap }
   /** To the leader, through the control thread. Not answered: repeated until a newer view comes. */

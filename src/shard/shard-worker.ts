@@ -9,8 +9,10 @@ import { monotonicClock } from '../base/clock.ts'
 import { systemRandom } from '../base/random.ts'
 import { connectorOf } from '../connectors/registry.ts'
 import { createPeerLinks } from '../transport/peer-links.ts'
+import { ShardMirror } from '../durability/shard-mirror.ts'
 import { serveShard } from '../transport/grpc/serve-shard.ts'
 import { JobHost } from './jobs/job-host.ts'
+import { failureOf } from './failure.ts'
 import type { FromShard, ShardStart, ToShard } from './protocol.ts'
 import { Shard } from './shard.ts'
 import { createUserCode } from './user-code/create-user-code.ts'
@@ -33,8 +35,32 @@ const userCode = createUserCode({
   log,
 })
 
-const shard = new Shard({
+/** A file that cannot be used is the operator's business: it is said, and the worker ends. */
+async function openMirror(): Promise<ShardMirror | undefined> {
+  const { persistence } = start
+  if (persistence === undefined) return undefined
+  try {
+    return await ShardMirror.open({
+      ...persistence,
+      self: { node: start.node, shard: start.id },
+      onProgress: partitions => shard.handleDurable(partitions),
+      onTrouble: reason => {
+        if (reason === undefined) log('info', 'the durable mirror is written again')
+        else log('error', reason)
+      },
+    })
+  } catch (error) {
+    send({ type: 'refused', failure: failureOf(error) })
+    // The message must leave before.
+    await delay(1000)
+    throw error
+  }
+}
+
+const mirror = await openMirror()
+const shard: Shard = new Shard({
   start,
+  ...(mirror === undefined ? {} : { mirror }),
   clock: monotonicClock,
   random: systemRandom,
   userCode,
@@ -60,4 +86,4 @@ port.on('message', (message: ToShard) => {
   if (message.type === 'request' && message.request.kind === 'stop') clearInterval(sweeps)
   shard.receive(message)
 })
-send({ type: 'ready', port: await shard.serve() })
+send({ type: 'ready', port: await shard.serve(), found: mirror?.found ?? [] })

@@ -10,6 +10,7 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf, NearstateError } from '../base/errors.ts'
 import type { NodeId, ShardId } from '../base/ids.ts'
 import type { Random } from '../base/random.ts'
+import type { ShardMirror } from '../durability/shard-mirror.ts'
 import type { ValueCodec } from '../grid/entry-processor.ts'
 import { encodeKey } from '../keys/encode-key.ts'
 import type { ShardProgress } from '../streaming/assignment.ts'
@@ -34,6 +35,7 @@ import { PromiseCellReader } from './promise-cell.ts'
 import type {
   Bundle,
   FromShard,
+  MirrorStatsReport,
   ShardAnswers,
   ShardCommand,
   ShardLimits,
@@ -82,6 +84,8 @@ export interface ShardOptions {
   readonly clock: Clock
   readonly random: Random
   readonly userCode: UserCode
+  /** Absent: nothing is kept on disk. */
+  readonly mirror?: ShardMirror
   createNetwork(listener: PeerListener, addressOf: (shard: ShardId) => string | undefined): ShardNetwork
   createJobs(needs: ShardJobsNeeds): ShardJobs
   /** To the control thread. */
@@ -97,9 +101,15 @@ const valueCodec: ValueCodec = { encode: encodeValue, decode: decodeValue }
 /** Decoded copies for jobs, per map and shard: a share of the store's memory within these bounds. */
 const copiesShare = 1 / 64
 const copiesMaxBytes = 64 * 1024 * 1024
+/** For the end of the mirror, also where operations get none. */
+const mirrorGraceMs = 1000
 /** Operations and uploads that wait, over all clients: beside the memory for data. */
 const queuedMaxBytesOf = ({ valueMaxBytes, memoryMaxBytes }: ShardLimits): number =>
   Math.max(256 * 1024 * 1024, 4 * valueMaxBytes, memoryMaxBytes / 8)
+
+function mirrorStats({ backlogBytes, lastSyncedAtMs, trouble }: ShardMirror): MirrorStatsReport {
+  return { backlogBytes, lastSyncedAtMs, ...(trouble === undefined ? {} : { trouble }) }
+}
 
 export class Shard implements PeerListener {
   readonly #options: ShardOptions
@@ -146,7 +156,10 @@ export class Shard implements PeerListener {
       send: (to, bytes) => void this.#network.links.send(to, 'replication', bytes),
       later: options.later,
       after: options.after,
+      ...(options.mirror === undefined ? {} : { durable: { mirror: options.mirror, copies: start.persistence?.copies ?? 1 } }),
       onRequest: request => options.send({ type: 'replicaRequest', request }),
+      onFoundChanged: found => options.send({ type: 'found', found }),
+      info: (message, fields) => this.#log('info', message, fields),
       onBroken: reason => this.#break(reason),
       warn: (message, fields) => this.#log('warn', message, fields),
     })
@@ -192,6 +205,11 @@ export class Shard implements PeerListener {
     const server = await this.#network.serve(this.#data)
     this.#server = server
     return server.port
+  }
+
+  /** Of these partitions the mirror has come further. */
+  handleDurable(partitions: readonly number[]): void {
+    this.#partitions.handleDurable(partitions)
   }
 
   /** Looks for entries past their time, in slices. To be called every now and then. */
@@ -330,6 +348,7 @@ export class Shard implements PeerListener {
       connections: this.#data.connections,
       quarantinedFunctions: this.#options.userCode.quarantined,
       replicas: this.#partitions.replicaReports(),
+      ...(this.#options.mirror === undefined ? {} : { mirror: mirrorStats(this.#options.mirror) }),
     }
   }
 
@@ -343,8 +362,21 @@ export class Shard implements PeerListener {
     // Before the server, which waits for its streams to end: those of the peers are some of them.
     await this.#network.links.stop()
     await this.#server?.stop(graceMs)
+    await this.#closeMirror(graceMs)
     this.#partitions.release()
     return null
+  }
+
+  /** What does not get to the disk in time is there as after a kill. */
+  async #closeMirror(graceMs: number): Promise<void> {
+    if (this.#options.mirror === undefined) return
+    const closed = await Promise.race([
+      this.#partitions.closeMirror(true).then(() => true),
+      this.#options.delay(Math.max(graceMs, mirrorGraceMs)).then(() => false),
+    ])
+    if (closed) return
+    this.#log('error', 'the durable mirror could not be written in time; this node stops as if it had been killed')
+    await this.#partitions.closeMirror(false)
   }
 
   #handleReplication(from: ShardId, bytes: Uint8Array): void {

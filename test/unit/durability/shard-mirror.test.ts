@@ -283,5 +283,5 @@ test('one process at a time uses a directory; a lock left by a dead one is taken
   expect(existsSync(join(dir, 'a', 'lock'))).toBe(false)
   writeFileSync(join(dir, 'a', 'lock'), '999999999 1')
   claimMirrorDirectory(dir, 'a').release()
-  expect(() => claimMirrorDirectory('/dev/null', 'a')).toThrow(/persistence.dir/)
+  expect(() => claimMirrorDirectory('/dev/null', 'a')).toThrow(/persistenceDir/)
 })
