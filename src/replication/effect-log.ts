@@ -14,7 +14,8 @@ import type { EntryName, LogEntry } from './messages.ts'
 const entryOverheadBytes = 64
 
 export class EffectLog {
-  #start: EntryName
+  /** Its own, as `skipTo` changes it. */
+  #start: { epoch: Epoch; position: number }
   #entries: LogEntry[] = []
   /** Bytes of all entries ever up to and with this one; one per entry. */
   #bytesTo: number[] = []
@@ -23,7 +24,7 @@ export class EffectLog {
   #bytesBefore = 0
 
   constructor(start: EntryName) {
-    this.#start = start
+    this.#start = { epoch: start.epoch, position: start.position }
   }
 
   /** The entry before the first retained one. */
@@ -40,7 +41,7 @@ export class EffectLog {
   }
 
   reset(start: EntryName): void {
-    this.#start = start
+    this.#start = { epoch: start.epoch, position: start.position }
     this.#entries = []
     this.#bytesTo = []
     this.#head = 0
@@ -49,8 +50,9 @@ export class EffectLog {
 
   /** Instead of an append, where nobody will ask for the entry: the log begins anew after it. */
   skipTo(epoch: Epoch, position: number): void {
-    if (this.#entries.length > 0) this.reset({ epoch, position })
-    else this.#start = { epoch, position }
+    if (this.#entries.length > 0) return this.reset({ epoch, position })
+    this.#start.epoch = epoch
+    this.#start.position = position
   }
 
   append(entry: LogEntry): void {

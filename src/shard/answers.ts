@@ -29,11 +29,11 @@ export class KeptAnswer implements AnswerWriter {
   #expiresAtMs: bigint | undefined
   #error: NearstateError | undefined
 
-  ok(_id?: number): void {
+  ok(_id: number): void {
     this.#begin(ResultStatus.OK)
   }
 
-  absent(_id?: number): void {
+  absent(_id: number): void {
     this.#begin(ResultStatus.ABSENT)
   }
 

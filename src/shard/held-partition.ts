@@ -31,13 +31,15 @@ export class HeldPartition {
   /** As the replica last said; exact between turns, save for promises. */
   isServing = false
   servesSinceMs = Number.NEGATIVE_INFINITY
+  /** Likewise; see PartitionReplica.isFree. */
+  isFree = false
 
   constructor(partition: number, replica: PartitionReplica<Waiter>, touch: (held: HeldPartition) => void) {
     this.partition = partition
     this.replica = replica
     this.append = effect => {
       replica.append(effect)
-      if (replica.keepsLog) touch(this)
+      if (!this.isFree) touch(this)
     }
   }
 }

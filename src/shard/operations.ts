@@ -13,7 +13,7 @@ import { durationRefusal, Outcome, type PartitionMap, unchanged } from '../grid/
 import { checkKeyBytes } from '../keys/encode-key.ts'
 import type { RequestId, Ticket } from '../replication/replica-port.ts'
 import { OperationKind, type OperationOptions } from '../wire/generated/nearstate/v1/data.ts'
-import { isWrite, type OperationReader } from '../wire/operations.ts'
+import { isNumbered, type OperationReader } from '../wire/operations.ts'
 import { type AnswerWriter, KeptAnswer, okAnswer, writeAnswer } from './answers.ts'
 import type { HeldPartition } from './held-partition.ts'
 import type { InvokeCall, Invokes } from './invokes.ts'
@@ -97,8 +97,7 @@ export class Operations {
     const part = handle?.parts[partition] ?? (handle === undefined ? undefined : partitions.findPart(handle, held))
     if (kind === OperationKind.INVOKE || (kind === OperationKind.INVOKE_ALL && part !== undefined))
       return this.#invoke(pipe, reader, index, slot, held, kind, ticket, nowMs)
-    if (isWrite(kind) && kind !== OperationKind.INVOKE_ALL)
-      this.#write(pipe, reader, index, slot, held, part, kind, ticket, nowMs, wallTimeMs)
+    if (isNumbered(kind)) this.#write(pipe, reader, index, slot, held, part, kind, ticket, nowMs, wallTimeMs)
     else this.#read(pipe, reader, index, slot, held, part, kind, nowMs, wallTimeMs)
     return Step.answered
   }
@@ -150,8 +149,8 @@ export class Operations {
   ): void {
     const id = reader.idAt(index)
     const { replica } = held
-    const admission = replica.beginRead(nowMs)
-    if (admission.kind === 'refused') {
+    const admission = held.isFree ? undefined : replica.beginRead(nowMs)
+    if (admission?.kind === 'refused') {
       pipe.discardUpload(reader, index)
       if (reader.optionsAt(index)?.anyReplica === true && this.readAny(pipe, reader, index, slot, held.partition, wallTimeMs)) return
       return writeRefusal(pipe.writer, id, admission.reason)
@@ -159,7 +158,7 @@ export class Operations {
     const isLookup = part !== undefined && (kind === OperationKind.GET || kind === OperationKind.GET_ENTRY)
     // May append the end of an entry past its time, which the answer then waits for.
     const isThere = isLookup && part.find(reader.keys, reader.keyBounds[index] as number, reader.keyBounds[index + 1] as number, wallTimeMs)
-    const waits = replica.committed < replica.applied
+    const waits = !held.isFree && replica.committed < replica.applied
     const out: AnswerWriter = waits ? this.#kept : pipe.writer
     if (part === undefined) {
       pipe.discardUpload(reader, index)
@@ -184,17 +183,21 @@ export class Operations {
   ): void {
     const id = reader.idAt(index)
     const number = reader.numberAt(index)
-    if (!this.#beginWrite(pipe, id, held, ticket, number, reader.distanceAt(index), nowMs)) return pipe.discardUpload(reader, index)
+    // Effects of a write that nobody may ask for again need no entry around them where there is no log.
+    const isPlain = number === 0 && held.isFree
+    if (!isPlain && !this.#beginWrite(pipe, id, held, ticket, number, reader.distanceAt(index), nowMs))
+      return pipe.discardUpload(reader, index)
     const refusal = this.#loadWrite(pipe, reader, index, slot, kind)
     if (refusal !== undefined) {
-      held.replica.cancelWrite()
+      if (!isPlain) held.replica.cancelWrite()
       return pipe.writer.error(id, refusal)
     }
     const { handle } = slot
     const part = known ?? (handle !== undefined && createsEntries(kind) ? this.#options.partitions.openPart(handle, held) : undefined)
-    if (part === undefined) writeNothing(this.#kept, id, kind, slot.name)
-    else this.#change(reader, index, part, kind, wallTimeMs)
-    this.#finishWrite(pipe, id, held, number, nowMs)
+    const out: AnswerWriter = isPlain ? pipe.writer : this.#kept
+    if (part === undefined) writeNothing(out, id, kind, slot.name)
+    else this.#change(out, id, reader, index, part, kind, wallTimeMs)
+    if (!isPlain) this.#finishWrite(pipe, id, held, number, nowMs)
   }
 
   /** False: the write is not to be decided; it has its answer, or will have. */
@@ -248,15 +251,23 @@ export class Operations {
     return this.#loadValue(pipe, reader, index, options, slot, true) ?? (options === undefined ? undefined : expiryRefusal(options))
   }
 
-  /** Carries the write out on the map; its answer is kept. */
-  #change(reader: OperationReader, index: number, part: PartitionMap, kind: number, wallTimeMs: number): void {
+  /** Carries the write out on the map. */
+  #change(
+    out: AnswerWriter,
+    id: number,
+    reader: OperationReader,
+    index: number,
+    part: PartitionMap,
+    kind: number,
+    wallTimeMs: number,
+  ): void {
     const { keys } = reader
     const start = reader.keyBounds[index] as number
     const end = reader.keyBounds[index + 1] as number
-    if (kind === OperationKind.DELETE) return answerWrite(this.#kept, part, part.delete(keys, start, end, wallTimeMs))
+    if (kind === OperationKind.DELETE) return answerWrite(out, id, part, part.delete(keys, start, end, wallTimeMs))
     if (kind === OperationKind.CLEAR) {
       part.clear()
-      return this.#kept.ok()
+      return out.ok(id)
     }
     const options = reader.optionsAt(index)
     const ttlMs = options?.ttlMs === undefined ? unchanged : Number(options.ttlMs)
@@ -278,8 +289,8 @@ export class Operations {
       default:
         outcome = part.expire(keys, start, end, ttlMs, maxIdleMs, wallTimeMs)
     }
-    answerWrite(this.#kept, part, outcome)
-    if (options?.withVersion === true && outcome === Outcome.done) this.#kept.detail(BigInt(part.writtenVersion), undefined)
+    answerWrite(out, id, part, outcome)
+    if (options?.withVersion === true && outcome === Outcome.done) out.detail(BigInt(part.writtenVersion), undefined)
   }
 
   /** Sets the value that the operation carries, if it carries one. */
@@ -428,20 +439,20 @@ function writeFound(out: AnswerWriter, id: number, part: PartitionMap, isThere: 
   if (kind === OperationKind.GET_ENTRY) out.detail(BigInt(found.version), expiryOf(found.expiresAtMs, found.maxIdleMs, wallTimeMs))
 }
 
-function answerWrite(out: KeptAnswer, part: PartitionMap, outcome: Outcome): void {
+function answerWrite(out: AnswerWriter, id: number, part: PartitionMap, outcome: Outcome): void {
   switch (outcome) {
     case Outcome.done:
-      return out.ok()
+      return out.ok(id)
     case Outcome.absent:
-      return out.absent()
+      return out.absent(id)
     case Outcome.present: {
       const { found } = part
-      return out.value(0, found.segment, found.valueStart, found.valueEnd)
+      return out.value(id, found.segment, found.valueStart, found.valueEnd)
     }
     case Outcome.conflict:
-      return out.error(0, conflict(part.definition.name))
+      return out.error(id, conflict(part.definition.name))
     case Outcome.refused:
-      return out.error(0, part.refusal as NearstateError)
+      return out.error(id, part.refusal as NearstateError)
   }
 }
 

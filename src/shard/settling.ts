@@ -106,11 +106,14 @@ export class Settling {
           break
         case 'stop':
           this.stop()
+          held.isServing = false
+          held.isFree = false
           return this.#options.onBroken(`partition ${partition}: ${action.reason}`)
         default:
           unreachable(action)
       }
     }
+    held.isFree = replica.isFree(nowMs)
     // Taking actions may commit, so there may be more to answer.
     this.#answer(held)
     this.#note(held, replica.nextDeadlineMs(nowMs) ?? Number.POSITIVE_INFINITY)
