@@ -146,6 +146,6 @@ async function redundancyOfTheRest({ grid, cluster }: World): Promise<void> {
 
 function startNode(coordinator: string, name: string): ChildProcess {
   const cli = new URL('../../src/cli/main.ts', import.meta.url).pathname
-  const flags = ['--name', name, '--port', '0', '--http-port', '0', '--coordinator', coordinator, '--backups', '1', '--log-level', 'error']
+  const flags = ['--name', name, '--port', '0', '--http-port', '0', '--coordinator', coordinator, '--backups', '1', '--log-level', 'error', ...fewPartitions]
   return spawn(process.execPath, [cli, 'start', ...flags], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
