@@ -78,15 +78,15 @@ export class MigrationSteps {
       return addLearner(state, partition, missing)
     }
     if (!target.every(replica => includes(record.inSync, replica))) return state
-    const surplus = record.backups.find(replica => !includes(target, replica))
-    if (surplus === undefined) return state
-    const isSpare = !includes(record.inSync, surplus) || record.inSync.length > this.#copiesWanted(state)
-    return isSpare ? dropReplica(state, partition, surplus) : state
+    const surplus = record.backups.find(replica => !includes(target, replica) && this.#isSpare(state, record, replica))
+    return surplus === undefined ? state : dropReplica(state, partition, surplus)
   }
 
-  /** Also while a member that holds one of them wants to leave. */
-  #copiesWanted(state: ClusterState): number {
-    return Math.min(this.#options.backups + 1, reachableMembers(state).length)
+  /** Enough copies stay without it, also while a member that holds one of them wants to leave. Copies of one node, between whose shards one moves, are one. */
+  #isSpare(state: ClusterState, { inSync }: PartitionRecord, replica: Replica): boolean {
+    if (!includes(inSync, replica)) return true
+    const others = new Set(inSync.filter(other => !isSameReplica(other, replica)).map(({ node }) => node))
+    return others.has(replica.node) || others.size >= Math.min(this.#options.backups + 1, reachableMembers(state).length)
   }
 
   /** False: there is nothing to aim at. */

@@ -38,6 +38,8 @@ export interface Violation {
 
 export class History {
   readonly calls: KeyCall[] = []
+  /** Of every value ever to be written, the key. */
+  readonly keyOfValue = new Map<string, string>()
 
   begin(client: string, key: string, partition: number, operation: KeyOperation, atMs: number): KeyCall {
     const call: KeyCall = {
@@ -51,6 +53,7 @@ export class History {
       isVoid: false,
     }
     this.calls.push(call)
+    if (operation.kind === 'swap' || operation.kind === 'compare') this.keyOfValue.set(operation.value, key)
     return call
   }
 }

@@ -1,7 +1,8 @@
 /** `npm run simulate -- --seeds N --from S [--hostile] [--trace]`: runs seeds one after the other; stops at the first that fails, with its trace. */
 import { parseArgs } from 'node:util'
 import { Counters } from './engine/counters.ts'
-import { hostileRun, fullRun } from './options.ts'
+import { hostileRun, variedRun } from './options.ts'
+import type { SimulationOptions } from './options.ts'
 import { runSimulation, type SimulationResult } from './simulation.ts'
 import { arrowNames, faultNames } from './coverage.ts'
 
@@ -20,18 +21,18 @@ if (!Number.isSafeInteger(seeds) || seeds < 1 || !Number.isSafeInteger(from)) {
   process.stderr.write(`Cannot simulate --seeds ${values.seeds} --from ${values.from}: both must be whole numbers, seeds at least 1\n`)
   process.exit(2)
 }
-const options = values.hostile ? hostileRun : fullRun
+const optionsOf = (seed: number): SimulationOptions => (values.hostile ? hostileRun : variedRun(seed))
 const counters = new Counters()
 const startedAtMs = performance.now()
 let operations = 0
 let undecided = 0
 for (let seed = from; seed < from + seeds; seed += 1) {
-  const result = runSimulation(seed, { ...options, traced: values.trace })
+  const result = runSimulation(seed, { ...optionsOf(seed), traced: values.trace })
   counters.merge(result.counters)
   operations += result.operations
   undecided += result.undecidedKeys
   if (result.violations.length > 0) {
-    printFailure(values.trace ? result : runSimulation(seed, { ...options, traced: true }))
+    printFailure(values.trace ? result : runSimulation(seed, { ...optionsOf(seed), traced: true }))
     process.exit(1)
   }
   if (values.trace && seeds === 1) process.stdout.write(`${result.trace.join('\n')}\n`)

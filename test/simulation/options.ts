@@ -1,11 +1,16 @@
 /** What a run is made of besides its seed. */
 import { calmLuck, type NetworkLuck } from './engine/network.ts'
-import { allFaults, type FaultOptions } from './faults/fault.ts'
+import { randomInteger, seededRandom } from '../../src/base/random.ts'
+import { allFaults, everyFault, type FaultOptions } from './faults/fault.ts'
 
 export interface SimulationOptions {
   readonly hosts: number
   readonly spareHosts: number
   readonly shardsPerNode: number
+  /** Hosts lie in so many zones; 0: none are given. */
+  readonly zones: number
+  /** Memory of each shard of the first host, which is too little; undefined: enough. */
+  readonly tightMemoryBytes: number | undefined
   readonly partitions: number
   readonly backups: number
   readonly minInSync: number
@@ -28,16 +33,26 @@ export interface SimulationOptions {
   readonly clientSessionTtlMs: number
   readonly timedPart: number
   readonly readPart: number
+  /** Of the reads, those that any replica may answer. */
+  readonly anyReadPart: number
+  /** So many clients go on trying for longer than their sessions live. */
+  readonly stubbornClients: number
+  readonly outageAtStart: boolean
   /** When reads are checked; undefined: each shard by its luck. */
   readonly readCheck: 'evaluation' | 'receipt' | undefined
   readonly traced: boolean
 }
+
+/** Some partitions of a few keys have room in it, all of them have not. */
+const tightMemoryBytes = 12 * 1024
 
 /** The run of the acceptance figures: at least 3 nodes, 60 simulated seconds, 1000 operations, 5 faults. */
 export const fullRun: SimulationOptions = {
   hosts: 3,
   spareHosts: 2,
   shardsPerNode: 1,
+  zones: 0,
+  tightMemoryBytes: undefined,
   partitions: 4,
   backups: 1,
   minInSync: 1,
@@ -55,8 +70,34 @@ export const fullRun: SimulationOptions = {
   clientSessionTtlMs: 5000,
   timedPart: 0.1,
   readPart: 0.5,
+  anyReadPart: 0,
+  stubbornClients: 0,
+  outageAtStart: false,
   readCheck: undefined,
   traced: false,
+}
+
+/** As `fullRun`, with every kind of fault, on clusters of shapes that differ by seed. */
+export function variedRun(seed: number): SimulationOptions {
+  const random = seededRandom(seed * 7 + 1)
+  const isOne = (part: number): boolean => random.next() < part
+  const isTriple = isOne(0.3)
+  const hosts = isTriple || isOne(0.8) ? 3 : 4
+  return {
+    ...fullRun,
+    hosts,
+    spareHosts: 5 - hosts,
+    shardsPerNode: isOne(0.4) ? 2 : 1,
+    zones: isOne(0.4) ? 2 + randomInteger(random, 2) : 0,
+    backups: isTriple ? 2 : 1,
+    minInSync: isTriple && isOne(0.7) ? 2 : 1,
+    tightMemoryBytes: isOne(0.25) ? tightMemoryBytes : undefined,
+    anyReadPart: 0.15,
+    callsPerSecond: 8,
+    stubbornClients: 1,
+    outageAtStart: isOne(0.15),
+    weights: everyFault,
+  }
 }
 
 /** Small and hostile: for broken variants, which want many runs and dense faults. */

@@ -90,11 +90,14 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
   const acknowledged = new AcknowledgedWrites(cluster, report)
   const answers = new AnswersOfRequests(report)
   cluster.onAcknowledged = (partition, name, shard) => acknowledged.acknowledged(partition, name, shard)
+  cluster.onShardSpins = (shard, partition) =>
+    report({ invariant: 'storm', atMs: scheduler.nowMs, text: `shard ${shard} asks for turn after turn for partition ${partition}` })
   cluster.onShardStopped = (shard, reason) => report({ invariant: 'I6', atMs: scheduler.nowMs, text: `shard ${shard} stopped: ${reason}` })
   const keys = Array.from({ length: options.keys }, (_, i) => ({ key: `k${i}`, partition: i % options.partitions }))
   coordinator.onChange = (before, after, causes) => {
     trace.add(scheduler.nowMs, 'TABLE', () => `version ${after.version} (${causes.join(', ')}): ${cluster.describe(after)}`)
     for (const cause of causes) counters.add(`table.${cause}`)
+    countMovesWithin(before, after, counters)
     checkTableChange(cluster, before, after, causes, report)
     for (const [partition, record] of after.state.partitions.entries()) {
       if ((record.givenUp ?? 0) === (before?.state.partitions[partition]?.givenUp ?? 0)) continue
@@ -146,7 +149,8 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
         inFlightMax: 3,
         timedPart: options.timedPart,
         readPart: options.readPart,
-        deadlineMs: 2500,
+        anyReadPart: options.anyReadPart,
+        deadlineMs: i < options.stubbornClients ? 4 * options.clientSessionTtlMs : 2500,
         attemptMs: 400 + clientRandom.next() * 300,
         controlAddresses: () => cluster.controlAddresses(),
         isSessioned: i % 4 !== 3,
@@ -154,6 +158,14 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
       },
     )
     client.onForgotten = text => report({ invariant: 'I4', atMs: scheduler.nowMs, text })
+    client.onAnyRead = (key, value) => {
+      if (value !== undefined && history.keyOfValue.get(value) !== key)
+        report({
+          invariant: 'readAny',
+          atMs: scheduler.nowMs,
+          text: `any replica answered ${value} for ${key}, which was never written there`,
+        })
+    }
     client.onTold = (request, answer) => answers.told(scheduler.nowMs, request, answer)
     return client
   })
@@ -169,8 +181,14 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
         weights: options.weights,
         hosts: cluster.firstHosts,
         spareHosts: cluster.spareHosts,
+        clients: Array.from({ length: options.stubbornClients }, (_, i) => `client${i}`),
       }),
   )
+  if (options.outageAtStart) {
+    const startRandom = seededRandom(seed)
+    const fault = { kind: 'outageAtStart', ms: 500 + startRandom.next() * 3000 } as const
+    besetting.schedule([{ atMs: startRandom.next() * 800, fault }])
+  }
 
   let steps = 0
   const stepsMax = (runUntilMs + options.settleMs) * stepsPerMs
@@ -206,5 +224,14 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     undecidedKeys: linear.undecided,
     counters,
     trace: trace.lines(),
+  }
+}
+
+/** Copies that go from one shard of a node to another one. */
+function countMovesWithin(before: ClusterView | undefined, after: ClusterView, counters: Counters): void {
+  for (const [partition, { primary }] of after.state.partitions.entries()) {
+    const old = before?.state.partitions[partition]?.primary
+    if (old !== undefined && primary !== undefined && old.node === primary.node && old.shard !== primary.shard)
+      counters.add('shard.movedWithin')
   }
 }

@@ -2,7 +2,7 @@
  * I4, the part that one caller's history does not show: all answers to a request id are the same, late ones and those of retries
  * too. (That it takes effect at most once shows in the order of calls, since no value is written twice.)
  */
-import type { KeyAnswer } from '../history.ts'
+import type { CallAnswer } from '../cluster/client-messages.ts'
 import type { Report } from './checker.ts'
 
 export class AnswersOfRequests {
@@ -14,7 +14,7 @@ export class AnswersOfRequests {
     this.#report = report
   }
 
-  told(atMs: number, request: string, answer: KeyAnswer): void {
+  told(atMs: number, request: string, answer: CallAnswer): void {
     const text = JSON.stringify(answer)
     const known = this.#first.get(request)
     if (known === undefined) this.#first.set(request, text)

@@ -19,6 +19,11 @@ export function checkSettled(world: World, view: ClusterView | undefined, histor
     const copies = inSync.filter(({ shard }) => world.isAlive(shard)).length
     if (primary === undefined) at(`partition ${partition} is lost`)
     else if (copies < wanted) at(`partition ${partition} has ${copies} live in-sync copies, ${wanted} are wanted`)
+    const zoneOf = (node: string): string => view.state.members.find(({ id }) => id === node)?.zone ?? ''
+    const zonesAlive = new Set(view.state.members.filter(({ status }) => status === 'alive').map(({ zone }) => zone))
+    const zonesHeld = new Set(inSync.map(({ node }) => zoneOf(node)))
+    if (!zonesAlive.has('') && zonesHeld.size < Math.min(wanted, zonesAlive.size))
+      at(`partition ${partition} has copies in ${zonesHeld.size} zones, ${Math.min(wanted, zonesAlive.size)} are wanted`)
     if (!answered.has(partition)) at(`partition ${partition} has answered no call in the last ${lastMs} ms`)
   }
 }

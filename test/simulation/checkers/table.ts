@@ -38,7 +38,8 @@ export function checkTableChange(
     }
     if (gaveUp && !causes.includes('recovered')) at('I7', `partition ${partition} was given up, but not by an operator`)
     // A death that nobody can know of yet is none of a migration's doing.
-    const count = (set: readonly Replica[]): number => set.filter(({ node }) => !gone.has(node)).length
+    // Copies of one node, while one moves between its shards, die together.
+    const count = (set: readonly Replica[]): number => new Set(set.map(({ node }) => node).filter(node => !gone.has(node))).size
     const isMigration = causes.every(cause => migrationCauses.has(cause))
     if (isMigration && count(record.inSync) < Math.min(count(old.inSync), world.backups + 1)) {
       at('I5', `partition ${partition}: a migration took live in-sync copies from ${describe(old)} to ${describe(record)}`)

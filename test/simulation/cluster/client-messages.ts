@@ -12,6 +12,9 @@ export interface RequestTicket {
   readonly lowestUnanswered: number
 }
 
+/** What a write may be told besides: there is no room, nothing was done. */
+export type CallAnswer = KeyAnswer | { readonly kind: 'full' }
+
 export type ClientRequest =
   | {
       readonly kind: 'call'
@@ -21,12 +24,14 @@ export type ClientRequest =
       readonly operation: KeyOperation
       readonly timeToLiveMs: number
       readonly ticket: RequestTicket | undefined
+      /** A read that any replica may answer. */
+      readonly isAny: boolean
     }
   | { readonly kind: 'openSession'; readonly id: number; readonly partition: number; readonly session: string }
   | { readonly kind: 'topology'; readonly id: number }
 
 export type ClientOutcome =
-  | { readonly kind: 'done'; readonly answer: KeyAnswer }
+  | { readonly kind: 'done'; readonly answer: CallAnswer }
   | { readonly kind: 'opened'; readonly ticket: string }
   /** Nothing was done: not the primary, no lease in time, below minInSync, lost. */
   | { readonly kind: 'refused'; readonly reason: string }

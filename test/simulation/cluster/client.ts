@@ -9,8 +9,8 @@ import type { Actor } from '../engine/actor.ts'
 import type { Counters } from '../engine/counters.ts'
 import type { Network } from '../engine/network.ts'
 import type { Trace } from '../engine/trace.ts'
-import type { History, KeyAnswer, KeyCall, KeyOperation } from '../history.ts'
-import type { ClientAnswer, ClientOutcome, ClientRequest, RequestTicket } from './client-messages.ts'
+import type { History, KeyCall, KeyOperation } from '../history.ts'
+import type { CallAnswer, ClientAnswer, ClientOutcome, ClientRequest, RequestTicket } from './client-messages.ts'
 
 export interface ClientOptions {
   readonly keys: readonly { readonly key: string; readonly partition: number }[]
@@ -20,6 +20,7 @@ export interface ClientOptions {
   /** Part of the writes that are timed. */
   readonly timedPart: number
   readonly readPart: number
+  readonly anyReadPart: number
   readonly deadlineMs: number
   /** After this without an answer the call is sent again. */
   readonly attemptMs: number
@@ -67,7 +68,9 @@ export class SimulatedClient {
   /** The last value seen per key: what a `compare` expects. */
   readonly #lastSeen = new Map<string, string | undefined>()
   /** Every answer to a named request, late ones too. */
-  onTold: (request: string, answer: KeyAnswer) => void = () => {}
+  onTold: (request: string, answer: CallAnswer) => void = () => {}
+  /** A read that any replica answered. */
+  onAnyRead: (key: string, value: string | undefined) => void = () => {}
   /** A session that was in contact is not known. */
   onForgotten: (text: string) => void = () => {}
   readonly #requestNames = new Map<number, string>()
@@ -117,6 +120,8 @@ export class SimulatedClient {
     const { keys } = this.#options
     const { key, partition } = keys[randomInteger(this.#random, keys.length)] ?? { key: '', partition: 0 }
     const operation = this.#drawOperation(key)
+    if (operation.kind === 'get' && this.#options.anyReadPart > 0 && this.#random.next() < this.#options.anyReadPart)
+      return this.#readAny(key, partition)
     const call = this.#history.begin(this.actor.name, key, partition, operation, this.#trueNowMs())
     const running: Running = {
       call,
@@ -129,6 +134,22 @@ export class SimulatedClient {
     }
     this.#inFlight += 1
     this.#attempt(running)
+  }
+
+  #readAny(key: string, partition: number): void {
+    const record = this.#view?.state.partitions[partition]
+    const replicas = record?.primary === undefined ? [] : [record.primary, ...record.backups]
+    const to = this.#addressOf(replicas[randomInteger(this.#random, Math.max(1, replicas.length))]?.shard)
+    if (to === undefined) return this.#refresh()
+    const operation = { kind: 'get' } as const
+    this.#ask(
+      to,
+      id => ({ kind: 'call', id, partition, key, operation, timeToLiveMs: this.#options.attemptMs, ticket: undefined, isAny: true }),
+      outcome => {
+        if (outcome?.kind === 'done' && outcome.answer.kind === 'value') this.onAnyRead(key, outcome.answer.value)
+        else this.#refresh()
+      },
+    )
   }
 
   #drawOperation(key: string): KeyOperation {
@@ -180,7 +201,7 @@ export class SimulatedClient {
     const { key, operation, partition } = call
     this.#ask(
       primary,
-      id => ({ kind: 'call', id, partition, key, operation, timeToLiveMs: this.#options.attemptMs, ticket }),
+      id => ({ kind: 'call', id, partition, key, operation, timeToLiveMs: this.#options.attemptMs, ticket, isAny: false }),
       outcome => this.#handle(running, outcome),
     )
   }
@@ -215,7 +236,10 @@ export class SimulatedClient {
           }
           session.ticket = undefined
         }
-        if (running.attempts > 1) return this.#finish(running, undefined)
+        if (running.attempts > 1) {
+          this.#counters.add('client.sessionUnknown.retry')
+          return this.#finish(running, undefined)
+        }
         running.isInDoubt = false
         running.attempts = 0
         return this.#againIn(running, 1)
@@ -230,11 +254,12 @@ export class SimulatedClient {
     this.actor.after(ms * (0.5 + this.#random.next()), () => this.#attempt(running))
   }
 
-  #finish(running: Running, answer: KeyAnswer | undefined): void {
+  #finish(running: Running, answer: CallAnswer | undefined): void {
     const { call } = running
     this.#inFlight -= 1
     call.answeredAtMs = this.#trueNowMs()
-    call.answer = answer
+    if (answer?.kind === 'full') call.isVoid = true
+    else call.answer = answer
     if (answer === undefined) call.isVoid = call.operation.kind === 'get' || !running.isInDoubt
     if (answer === undefined && !call.isVoid) this.#counters.add('client.unknown')
     if (answer !== undefined) this.#counters.add(`client.done.${call.operation.kind}`)
@@ -246,7 +271,7 @@ export class SimulatedClient {
       }
     }
     if (answer?.kind === 'value') this.#lastSeen.set(call.key, answer.value)
-    if (answer !== undefined && call.operation.kind === 'swap') this.#lastSeen.set(call.key, call.operation.value)
+    if (answer?.kind === 'value' && call.operation.kind === 'swap') this.#lastSeen.set(call.key, call.operation.value)
     if (answer !== undefined && call.operation.kind === 'remove') this.#lastSeen.set(call.key, undefined)
   }
 
@@ -285,9 +310,11 @@ export class SimulatedClient {
   }
 
   #primaryOf(partition: number): string | undefined {
-    const state = this.#view?.state
-    const primary = state?.partitions[partition]?.primary
-    return state?.members.flatMap(({ shards }) => shards).find(({ id }) => id === primary?.shard)?.address
+    return this.#addressOf(this.#view?.state.partitions[partition]?.primary?.shard)
+  }
+
+  #addressOf(shard: string | undefined): string | undefined {
+    return this.#view?.state.members.flatMap(({ shards }) => shards).find(({ id }) => id === shard)?.address
   }
 
   #refresh(): void {

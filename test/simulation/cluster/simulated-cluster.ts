@@ -8,7 +8,7 @@ import type { ActorClock } from '../engine/actor.ts'
 import type { Counters } from '../engine/counters.ts'
 import type { Network } from '../engine/network.ts'
 import type { Scheduler } from '../engine/scheduler.ts'
-import type { SimulatedCoordinator } from '../engine/simulated-coordinator.ts'
+import type { SessionValue, SimulatedCoordinator } from '../engine/simulated-coordinator.ts'
 import type { Trace } from '../engine/trace.ts'
 import type { BesetHosts } from '../faults/besetting.ts'
 import type { SimulationOptions } from '../options.ts'
@@ -16,10 +16,17 @@ import type { AllRules } from '../simulation.ts'
 import { controlAddress, SimulatedNode } from './simulated-node.ts'
 import type { SimulatedShard } from './simulated-shard.ts'
 
+const enoughBytes = 256 * 1024 * 1024
+const twinOf = (name: string): string => `${name}t`
+
 interface Host {
   readonly name: string
   readonly clock: ActorClock
-  readonly wallOffsetMs: number
+  /** Of the node on it: its own, but for a twin. */
+  readonly nodeName: string
+  readonly zone: string
+  readonly memoryBytes: number
+  wallOffsetMs: number
   node: SimulatedNode | undefined
   incarnations: number
 }
@@ -43,6 +50,7 @@ export class SimulatedCluster implements World, BesetHosts {
   readonly minInSync: number
   onAcknowledged: (partition: PartitionId, name: EntryName, shard: ShardId) => void = () => {}
   onShardStopped: (shard: ShardId, reason: string) => void = () => {}
+  onShardSpins: (shard: ShardId, partition: number) => void = () => {}
   readonly #parts: ClusterParts
   readonly #hosts = new Map<string, Host>()
   readonly #shards = new Map<ShardId, SimulatedShard>()
@@ -58,11 +66,14 @@ export class SimulatedCluster implements World, BesetHosts {
     const names = Array.from({ length: options.hosts + options.spareHosts }, (_, i) => `h${i + 1}`)
     this.firstHosts = names.slice(0, options.hosts)
     this.spareHosts = names.slice(options.hosts)
-    for (const name of names) {
+    for (const [index, name] of names.entries()) {
       const clock = { rate: 1 + (random.next() - 0.5) * 0.02, offsetMs: Math.floor(random.next() * 1e6) }
       const wallOffsetMs = 1_700_000_000_000 - clock.offsetMs + Math.floor((random.next() - 0.5) * 2000)
-      this.#hosts.set(name, { name, clock, wallOffsetMs, node: undefined, incarnations: 0 })
+      const zone = options.zones === 0 ? '' : `z${index % options.zones}`
+      const memoryBytes = index === 0 ? (options.tightMemoryBytes ?? enoughBytes) : enoughBytes
+      this.#hosts.set(name, { name, clock, nodeName: name, zone, memoryBytes, wallOffsetMs, node: undefined, incarnations: 0 })
     }
+    parts.coordinator.onSession = session => this.#fence(session)
   }
 
   get names(): readonly string[] {
@@ -120,15 +131,19 @@ export class SimulatedCluster implements World, BesetHosts {
     const node: SimulatedNode = new SimulatedNode({
       ...this.#parts,
       host: name,
+      name: host.nodeName,
+      zone: host.zone,
       incarnation: host.incarnations,
       clock: host.clock,
-      wallOffsetMs: host.wallOffsetMs,
+      wallOffsetMs: () => host.wallOffsetMs,
+      memoryBytes: host.memoryBytes,
       expectedNodes: this.firstHosts.length,
       onAcknowledged: (partition, entry, shard) => this.onAcknowledged(partition, entry, shard),
       onShardStopped: (shard, reason) => {
         this.onShardStopped(shard, reason)
         this.#end(host, node)
       },
+      onShardSpins: (shard, partition) => this.onShardSpins(shard, partition),
       // It left or was declared dead: the process ends; the host may be used again.
       onEnd: () => {
         this.#end(host, node)
@@ -189,6 +204,52 @@ export class SimulatedCluster implements World, BesetHosts {
   leave(name: string): void {
     // Enough must stay for the copies.
     if (this.nodes.length > this.backups + 1) this.#hosts.get(name)?.node?.leave()
+  }
+
+  shardDies(name: string, index: number): boolean {
+    const node = this.#hosts.get(name)?.node
+    const shard = node?.shards[index % node.shards.length]
+    if (node === undefined || shard === undefined || !this.#shards.has(shard.id)) return false
+    shard.stop()
+    this.#shards.delete(shard.id)
+    this.#parts.scheduler.after(this.#parts.random.next() * 60, () => {
+      if (this.#hosts.get(name)?.node === node) this.crash(name)
+    })
+    return true
+  }
+
+  wallClockJumps(name: string, byMs: number): void {
+    const host = this.#hosts.get(name)
+    if (host !== undefined) host.wallOffsetMs += byMs
+  }
+
+  startTwin(name: string): void {
+    const host = this.#hosts.get(name)
+    if (host === undefined) return
+    const twin = twinOf(name)
+    const clock = { ...host.clock, offsetMs: host.clock.offsetMs + 1 }
+    // Its incarnations are told apart from those of the first.
+    if (!this.#hosts.has(twin)) this.#hosts.set(twin, { ...host, name: twin, clock, node: undefined, incarnations: 1000 })
+    this.start(twin)
+  }
+
+  endTwin(name: string): void {
+    if (this.isRunning(twinOf(name))) this.crash(twinOf(name))
+  }
+
+  endTwins(): void {
+    for (const name of [...this.firstHosts, ...this.spareHosts]) this.endTwin(name)
+  }
+
+  /** What whoever runs the processes has to see to: of two under one name the older one has ended before the other takes the name over. */
+  #fence({ name, node }: SessionValue): void {
+    for (const [host, { nodeName, node: other }] of this.#hosts) {
+      if (nodeName !== name || other === undefined || other.id === node) continue
+      // It may be one that waits for the name as well.
+      if (!(this.view?.state.members.some(({ id }) => id === other.id) ?? false)) continue
+      this.#parts.counters.add('twin.fenced')
+      this.crash(host)
+    }
   }
 
   /** An operator who knows which processes have ended declares them dead, and gives up what is lost. */

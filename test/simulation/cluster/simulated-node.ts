@@ -33,12 +33,17 @@ export interface NodeSetting {
   readonly options: SimulationOptions
   readonly rules: AllRules
   readonly host: string
+  /** Of the node: that of its host, or of another one's, whose twin it is. */
+  readonly name: string
+  readonly zone: string
   readonly incarnation: number
   readonly clock: ActorClock
-  readonly wallOffsetMs: number
+  readonly wallOffsetMs: () => number
+  readonly memoryBytes: number
   readonly expectedNodes: number
   readonly onAcknowledged: (partition: PartitionId, name: EntryName, shard: ShardId) => void
   readonly onShardStopped: (shard: ShardId, reason: string) => void
+  readonly onShardSpins: (shard: ShardId, partition: number) => void
   /** It has no part in the cluster any more: it left, or was declared dead. */
   readonly onEnd: () => void
 }
@@ -64,6 +69,7 @@ export const controlAddress = (host: string): string => `${host}:0`
 
 export class SimulatedNode {
   readonly id: NodeId
+  readonly name: string
   readonly control: Actor
   readonly shards: readonly SimulatedShard[]
   readonly #setting: NodeSetting
@@ -80,7 +86,8 @@ export class SimulatedNode {
   constructor(setting: NodeSetting) {
     this.#setting = setting
     const { scheduler, random, host, incarnation, clock, network, counters, trace, options, rules } = setting
-    this.id = `${host}#${incarnation}` as NodeId
+    this.id = `${setting.name}#${incarnation}` as NodeId
+    this.name = setting.name
     this.control = new Actor(scheduler, random, this.id, host, clock)
     this.#membership = new ReplicatedMembership(
       {
@@ -96,7 +103,7 @@ export class SimulatedNode {
     )
     this.#promises = new Promises({ self: this.id, leaseMs: 600, marginMs: 50 }, rules.replication)
     this.shards = Array.from({ length: options.shardsPerNode }, (_, i) => {
-      const shard = `${host}.${i}#${incarnation}` as ShardId
+      const shard = `${setting.name}.${i}#${incarnation}` as ShardId
       return new SimulatedShard(new Actor(scheduler, random, shard, host, clock), network, random, counters, trace, {
         self: { node: this.id, shard },
         address: `${host}:${i + 1}`,
@@ -109,10 +116,12 @@ export class SimulatedNode {
         driverRules: rules.driver,
         readCheck: options.readCheck ?? (random.next() < 0.5 ? 'evaluation' : 'receipt'),
         wallOffsetMs: setting.wallOffsetMs,
+        memoryBytes: setting.memoryBytes,
         heldPromise: node => this.#promises.held(node),
         onRequest: request => this.#toControl(() => this.#route(request)),
         onAcknowledged: setting.onAcknowledged,
         onStop: reason => setting.onShardStopped(shard, reason),
+        onSpin: partition => setting.onShardSpins(shard, partition),
         trueNowMs: () => scheduler.nowMs,
       })
     })
@@ -180,9 +189,10 @@ export class SimulatedNode {
   }
 
   #renew(): void {
-    const { coordinator, host } = this.#setting
-    coordinator.renewSession(this.control, { name: host, node: this.id }, sessionTtlMs, isAlive => {
+    const { coordinator, name, host, counters } = this.#setting
+    coordinator.renewSession(this.control, { name, node: this.id }, sessionTtlMs, isAlive => {
       this.#membership.handleCoordinator(this.control.nowMs(), isAlive === undefined)
+      if (isAlive === false && name !== host) counters.add('twin.refused')
       if (isAlive === true && !this.#isMember) {
         this.#isMember = true
         this.#update('join', state => this.#joined(state))
@@ -193,14 +203,14 @@ export class SimulatedNode {
   }
 
   #joined(state: ClusterState): ClusterState {
-    const { host, options, rules } = this.#setting
-    const older = state.members.find(member => member.name === host && member.id !== this.id)
+    const { host, name, zone, options, rules } = this.#setting
+    const older = state.members.find(member => member.name === name && member.id !== this.id)
     const member: Member = {
-      name: host,
+      name,
       id: this.id,
       pid: 1,
       status: 'alive',
-      zone: '',
+      zone,
       version: '0',
       address: controlAddress(host),
       http: '',
@@ -221,6 +231,7 @@ export class SimulatedNode {
     this.#promises.forget(nowMs, node => findMember(view.state, node) !== undefined)
     const self = findMember(view.state, this.id)
     if ((wasKnown && self === undefined) || self?.status === 'dead') {
+      if (self === undefined && this.#isLeaving) this.#setting.counters.add('node.left')
       if (!this.#isEnded) this.#setting.onEnd()
       return
     }

@@ -19,8 +19,8 @@ import type { Actor } from '../engine/actor.ts'
 import type { Counters } from '../engine/counters.ts'
 import type { Network } from '../engine/network.ts'
 import type { Trace } from '../engine/trace.ts'
-import type { KeyAnswer, KeyOperation } from '../history.ts'
-import type { ClientAnswer, ClientOutcome, ClientRequest } from './client-messages.ts'
+import type { KeyOperation } from '../history.ts'
+import type { CallAnswer, ClientAnswer, ClientOutcome, ClientRequest } from './client-messages.ts'
 import type { DriverRules } from './driver-rules.ts'
 
 /** When the clock is read for a read's check; both are right. */
@@ -38,12 +38,15 @@ export interface ShardSetting {
   readonly driverRules: DriverRules
   readonly readCheck: ReadCheckMoment
   /** Wall time of this host less its monotonic time. */
-  readonly wallOffsetMs: number
+  readonly wallOffsetMs: () => number
+  readonly memoryBytes: number
   readonly heldPromise: (node: NodeId) => HeldPromise | undefined
   readonly onRequest: (request: ReplicaRequest) => void
   /** A caller is told that its write stands. */
   readonly onAcknowledged: (partition: PartitionId, name: EntryName, shard: ShardId) => void
   readonly onStop: (reason: string) => void
+  /** It asks for a turn at once, again and again. */
+  readonly onSpin: (partition: number) => void
   readonly trueNowMs: () => number
 }
 
@@ -78,7 +81,9 @@ export class SimulatedShard {
   readonly #random: Random
   readonly #counters: Counters
   readonly #trace: Trace
+  readonly #budget: MemoryBudget
   #received: Received[] = []
+  #isWake = false
   readonly #roles: string[] = []
 
   constructor(actor: Actor, network: Network, random: Random, counters: Counters, trace: Trace, setting: ShardSetting) {
@@ -89,7 +94,8 @@ export class SimulatedShard {
     this.#random = random
     this.#counters = counters
     this.#trace = trace
-    const budget = new MemoryBudget(256 * 1024 * 1024)
+    const budget = new MemoryBudget(setting.memoryBytes)
+    this.#budget = budget
     this.replicas = Array.from({ length: setting.partitionCount }, (_, partition) => {
       return new PartitionReplica<Waiter>(
         {
@@ -112,6 +118,7 @@ export class SimulatedShard {
     })
     actor.afterTurn = () => this.#afterTurn()
     actor.onWake(() => {
+      this.#isWake = true
       for (const replica of this.replicas) replica.handleTick(actor.nowMs())
     })
     network.attach(setting.address, {
@@ -166,7 +173,9 @@ export class SimulatedShard {
       case 'chunkTaken':
         this.#counters.add(`message.${message.kind}`)
         this.#trace.add(this.#setting.trueNowMs(), this.id, () => describeMessage(message))
-        return this.replicas[message.partition]?.handleMessage(this.actor.nowMs(), message)
+        this.replicas[message.partition]?.handleMessage(this.actor.nowMs(), message)
+        if (message.kind === 'append' && this.#budget.usedBytes > this.#budget.limitBytes) this.#counters.add('backup.overLimit')
+        return
       default:
         return unreachable(message)
     }
@@ -183,6 +192,7 @@ export class SimulatedShard {
     const replica = this.replicas[request.partition]
     if (replica === undefined) return
     if (request.kind === 'openSession') return this.#openSession(replica, from, request.id)
+    if (request.isAny) return this.#getAny(replica, from, request.id, request.key)
     if (request.operation.kind === 'get') {
       return this.#get(replica, from, request.id, request.key, this.#readTimeMs(receivedAtMs))
     }
@@ -197,7 +207,7 @@ export class SimulatedShard {
         return replica.wait('write', admission.position, {
           from,
           id: request.id,
-          outcome: { kind: 'done', answer: JSON.parse(decoder.decode(admission.result)) as KeyAnswer },
+          outcome: { kind: 'done', answer: JSON.parse(decoder.decode(admission.result)) as CallAnswer },
           name: undefined,
           kind: 'write',
         })
@@ -239,13 +249,24 @@ export class SimulatedShard {
     replica.wait('read', replica.applied, waiter)
   }
 
-  #write(replica: PartitionReplica<Waiter>, key: string, operation: KeyOperation): KeyAnswer {
+  /** As production: a backup with what it has applied; a primary whatever it holds, promises or not. */
+  #getAny(replica: PartitionReplica<Waiter>, from: string, id: number, key: string): void {
+    const { role } = replica
+    if (role !== 'backup' && role !== 'primary') return this.#refuse(from, id, 'notPrimary')
+    this.#counters.add(`read.any.${role}`)
+    const keyBytes = encoder.encode(key)
+    const map = replica.store.findMap(mapId)
+    const value = map?.find(keyBytes, 0, keyBytes.length, this.#wallTimeMs(), false) === 'found' ? valueOf(map) : undefined
+    this.#reply(from, id, { kind: 'done', answer: { kind: 'value', value } })
+  }
+
+  #write(replica: PartitionReplica<Waiter>, key: string, operation: KeyOperation): CallAnswer {
     const keyBytes = encoder.encode(key)
     if (replica.store.findMap(mapId) === undefined) replica.append({ kind: 'openMap', map: mapId, limits })
     const before = this.#current(replica, keyBytes)
     switch (operation.kind) {
       case 'swap':
-        this.#put(replica, keyBytes, operation.value, operation.isTimed)
+        if (!this.#put(replica, keyBytes, operation.value, operation.isTimed)) return { kind: 'full' }
         return { kind: 'value', value: before }
       case 'remove':
         if (before !== undefined)
@@ -253,7 +274,7 @@ export class SimulatedShard {
         return { kind: 'value', value: before }
       case 'compare': {
         const isDone = before === operation.expected
-        if (isDone) this.#put(replica, keyBytes, operation.value, false)
+        if (isDone && !this.#put(replica, keyBytes, operation.value, false)) return { kind: 'full' }
         return { kind: 'compared', isDone, was: before }
       }
       case 'get':
@@ -262,8 +283,15 @@ export class SimulatedShard {
     }
   }
 
-  #put(replica: PartitionReplica<Waiter>, key: Uint8Array, value: string, isTimed: boolean): void {
+  /** False: there is no room for it here. */
+  #put(replica: PartitionReplica<Waiter>, key: Uint8Array, value: string, isTimed: boolean): boolean {
     const bytes = encoder.encode(value)
+    const map = replica.store.findMap(mapId)
+    assert(map !== undefined, 'the map is opened before')
+    if (map.admitPut(key, 0, key.length, bytes.length, isTimed, false, unreachableEviction) !== 'admitted') {
+      this.#counters.add('write.full')
+      return false
+    }
     const wallTimeMs = this.#wallTimeMs()
     replica.append({
       kind: 'put',
@@ -278,6 +306,7 @@ export class SimulatedShard {
       maxIdleMs: 0,
       wallTimeMs,
     })
+    return true
   }
 
   /** The value, after removing it if its time is over. */
@@ -296,7 +325,7 @@ export class SimulatedShard {
   }
 
   #wallTimeMs(): number {
-    return Math.floor(this.actor.nowMs() + this.#setting.wallOffsetMs)
+    return Math.floor(this.actor.nowMs() + this.#setting.wallOffsetMs())
   }
 
   #sweepLater(): void {
@@ -347,8 +376,10 @@ export class SimulatedShard {
       for (const answered of replica.takeAnswered()) this.#answer(partition as PartitionId, answered)
       this.#noteRole(partition, replica)
       const next = replica.nextDeadlineMs(nowMs)
+      if (this.#isWake && next !== undefined && next <= nowMs) this.#setting.onSpin(partition)
       if (next !== undefined && (deadlineMs === undefined || next < deadlineMs)) deadlineMs = next
     }
+    this.#isWake = false
     this.actor.wakeAt(deadlineMs)
   }
 
@@ -394,6 +425,10 @@ export class SimulatedShard {
     const address = this.#setting.addressOf(to)
     if (address !== undefined) this.#network.send({ address: this.#setting.address, host: this.actor.host }, address, message)
   }
+}
+
+const unreachableEviction = (): never => {
+  throw new Error('assertion failed: a map without eviction evicts')
 }
 
 /** Without effects and rows. */

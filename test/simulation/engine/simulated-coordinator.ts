@@ -42,6 +42,8 @@ const callTimeoutMs = 700
 export class SimulatedCoordinator {
   /** Looks at every change at the moment at which it becomes true. */
   onChange: (before: ClusterView | undefined, after: ClusterView, causes: readonly string[]) => void = () => {}
+  /** A name is about to be given to that incarnation. */
+  onSession: (session: SessionValue) => void = () => {}
   lostAnswers = 0
   readonly #scheduler: Scheduler
   readonly #random: Random
@@ -122,6 +124,7 @@ export class SimulatedCoordinator {
         return false
       }
       if (record === undefined) {
+        this.onSession(value)
         this.#sessions.set(value.name, { value, expiresAtMs: this.#scheduler.nowMs + ttlMs })
         for (const watcher of this.#watchers) this.#tell(watcher, () => watcher.onSession(value))
         this.#sweepLater(value.name, ttlMs)

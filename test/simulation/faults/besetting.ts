@@ -14,6 +14,12 @@ export interface BesetHosts {
   crash(host: string): void
   pause(host: string, part: 'all' | 'shards' | 'control', ms: number): void
   leave(host: string): void
+  /** Answers whether there was one. */
+  shardDies(host: string, shard: number): boolean
+  wallClockJumps(host: string, byMs: number): void
+  startTwin(host: string): void
+  endTwin(host: string): void
+  endTwins(): void
   recoverLost(): void
   /** The connections between the two break, and both ends are told. */
   reset(a: string, b: string): void
@@ -66,6 +72,7 @@ export class Besetting {
     this.#network.luck = calmLuck
     if (this.#coordinator.isDown) this.#coordinator.comeBack(this.#sessionTtlMs)
     this.#coordinator.lostAnswers = 0
+    this.#hosts.endTwins()
   }
 
   carryOut(fault: Fault): void {
@@ -99,12 +106,13 @@ export class Besetting {
       case 'cutCoordinator':
         return this.#cut(bothWays(fault.host, coordinatorHost), fault.ms)
       case 'coordinatorOutage':
-        if (this.#coordinator.isDown) return
-        this.#coordinator.goDown()
-        this.#scheduler.after(fault.ms, () => {
-          if (this.#coordinator.isDown) this.#coordinator.comeBack(this.#sessionTtlMs)
+      case 'outageAtStart':
+        return this.#outage(fault.ms)
+      case 'outageAtFailOver':
+        this.#crash(fault.host, fault.backAfterMs)
+        return this.#scheduler.after(fault.outageAfterMs, () => {
+          if (!this.#isOver) this.#outage(fault.ms)
         })
-        return
       case 'coordinatorLosesAnswers':
         this.#coordinator.lostAnswers += fault.count
         return
@@ -122,7 +130,29 @@ export class Besetting {
         return this.#crash(fault.host, 20)
       case 'recover':
         return this.#hosts.recoverLost()
+      case 'shardDies':
+        if (this.#hosts.shardDies(fault.host, fault.shard)) this.#scheduler.after(fault.backAfterMs, () => this.#hosts.start(fault.host))
+        return
+      case 'wallClockJumps':
+        return this.#hosts.wallClockJumps(fault.host, fault.byMs)
+      case 'twin':
+        this.#hosts.startTwin(fault.host)
+        if (fault.firstLosesSession) this.#cut(bothWays(fault.host, coordinatorHost), 2 * this.#sessionTtlMs)
+        return this.#scheduler.after(fault.ms, () => this.#hosts.endTwin(fault.host))
+      case 'cutClient':
+        return this.#cut(
+          [...this.#hosts.names, coordinatorHost].flatMap(host => bothWays(fault.client, host)),
+          fault.ms,
+        )
     }
+  }
+
+  #outage(ms: number): void {
+    if (this.#coordinator.isDown) return
+    this.#coordinator.goDown()
+    this.#scheduler.after(ms, () => {
+      if (this.#coordinator.isDown) this.#coordinator.comeBack(this.#sessionTtlMs)
+    })
   }
 
   #crash(host: string, backAfterMs: number | undefined): void {

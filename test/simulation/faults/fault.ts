@@ -26,6 +26,24 @@ export type Fault =
   | { readonly kind: 'quickRestart'; readonly host: string }
   /** An operator gives the data of lost partitions up. */
   | { readonly kind: 'recover' }
+  /** One shard thread of a node ends by itself; the process, which notices a little later, ends with it. */
+  | { readonly kind: 'shardDies'; readonly host: string; readonly shard: number; readonly backAfterMs: number }
+  /** What a host takes for the time of day is another from now on. */
+  | { readonly kind: 'wallClockJumps'; readonly host: string; readonly byMs: number }
+  /** A second process under the name of a node that runs; whoever starts it sees to it that the first has ended before it takes the name over. */
+  | { readonly kind: 'twin'; readonly host: string; readonly ms: number; readonly firstLosesSession: boolean }
+  /** A client hears nobody for longer than its sessions live, and goes on trying. */
+  | { readonly kind: 'cutClient'; readonly client: string; readonly ms: number }
+  /** The coordinator goes away when a node has just died, before, while or after others take over. */
+  | {
+      readonly kind: 'outageAtFailOver'
+      readonly host: string
+      readonly backAfterMs: number
+      readonly outageAfterMs: number
+      readonly ms: number
+    }
+  /** The coordinator is not there when the cluster starts. */
+  | { readonly kind: 'outageAtStart'; readonly ms: number }
 
 export type FaultKind = Fault['kind']
 
@@ -46,6 +64,12 @@ export const faultKinds: readonly FaultKind[] = [
   'leave',
   'quickRestart',
   'recover',
+  'shardDies',
+  'wallClockJumps',
+  'twin',
+  'cutClient',
+  'outageAtFailOver',
+  'outageAtStart',
 ]
 
 export interface TimedFault {
@@ -62,6 +86,8 @@ export interface FaultOptions {
   readonly hosts: readonly string[]
   /** Hosts that do not take part at the start. */
   readonly spareHosts: readonly string[]
+  /** Clients that may be cut off. */
+  readonly clients: readonly string[]
 }
 
 export const allFaults: FaultOptions['weights'] = {
@@ -81,6 +107,16 @@ export const allFaults: FaultOptions['weights'] = {
   leave: 2,
   quickRestart: 2,
   recover: 1,
+}
+
+/** Also what is not for every kind of run. */
+export const everyFault: FaultOptions['weights'] = {
+  ...allFaults,
+  shardDies: 2,
+  wallClockJumps: 1.5,
+  twin: 1.5,
+  cutClient: 1.5,
+  outageAtFailOver: 1.5,
 }
 
 /** No process dies and none leaves: whoever is suspected is suspected wrongly. */
@@ -163,5 +199,17 @@ function drawFault(random: Random, options: FaultOptions): Fault {
       return { kind, host }
     case 'recover':
       return { kind }
+    case 'shardDies':
+      return { kind, host, shard: randomInteger(random, 8), backAfterMs: 300 + random.next() * 3000 }
+    case 'wallClockJumps':
+      return { kind, host, byMs: (random.next() < 0.5 ? -1 : 1) * 3_600_000 }
+    case 'twin':
+      return { kind, host, ms: 1000 + random.next() * 7000, firstLosesSession: random.next() < 0.4 }
+    case 'cutClient':
+      return { kind, client: pick(options.clients), ms: 5500 + random.next() * 3000 }
+    case 'outageAtFailOver':
+      return { kind, host, backAfterMs: 2000 + random.next() * 3000, outageAfterMs: random.next() * 1500, ms: 500 + span }
+    case 'outageAtStart':
+      return { kind, ms: 500 + span / 2 }
   }
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import type { NodeId, PartitionId, ShardId } from '../../../src/base/ids.ts'
+import type { Epoch, NodeId, PartitionId, ShardId } from '../../../src/base/ids.ts'
 import type { ClusterState, Member } from '../../../src/membership/cluster-state.ts'
 import { decodeClusterState, encodeClusterState } from '../../../src/membership/cluster-state-codec.ts'
+import { MigrationSteps } from '../../../src/membership/migration-steps.ts'
 import {
   availabilityOf,
   beginLeave,
@@ -13,7 +14,7 @@ import {
 } from '../../../src/membership/replica-transitions.ts'
 import { type ClusterProposal, ReplicatedMembership } from '../../../src/membership/replicated-membership.ts'
 import { emptyCluster, joinMember } from '../../../src/membership/transitions.ts'
-import type { PartitionRecord, ReplicaRequest } from '../../../src/partitioning/partition-table.ts'
+import type { PartitionRecord, Replica, ReplicaRequest } from '../../../src/partitioning/partition-table.ts'
 
 const expected = { cluster: 'test', partitionCount: 12 }
 const id = (name: string, incarnation = 1): NodeId => `${name}#${incarnation}` as NodeId
@@ -254,6 +255,22 @@ describe('scaling', () => {
 
 describe('the table', () => {
   const formed = (): ClusterState => new TestCluster(['a', 'b', 'c']).state
+
+  it('that leaves keeps a copy that is needed, while another moves between the shards of a node', () => {
+    const cluster = new TestCluster(['a', 'b', 'c'], 2)
+    const shard = (name: string, index = 0): Replica => ({ node: id(name), shard: `${name}.${index}#1` as ShardId })
+    const [a0, a1, b, c] = [shard('a'), shard('a', 1), shard('b'), shard('c')]
+    const record: PartitionRecord = { epoch: 7 as Epoch, primary: a1, backups: [c, a0, b], inSync: [a1, c, a0, b] }
+    const members = cluster.state.members.map((one): Member => {
+      if (one.name === 'c') return { ...one, status: 'leaving' }
+      return one.name === 'a' ? { ...one, shards: [...one.shards, { id: a1.shard, address: 'a:7501' }] } : one
+    })
+    const steps = new MigrationSteps({ backups: 2, movesPerNode: 2 })
+    const before = { ...cluster.state, members, partitions: [record] }
+    const after = steps.step(before)
+    expect(after.partitions[0]?.inSync).toEqual([a1, c, b])
+    expect(steps.step(after)).toBe(after)
+  })
 
   it('never takes the last in-sync replica out: suspected, its partition is unavailable; dead, it is lost', () => {
     const both = suspectMember(suspectMember(formed(), id('a')), id('b'))
