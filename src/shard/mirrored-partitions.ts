@@ -14,7 +14,7 @@ import type { ShardMirror } from '../durability/shard-mirror.ts'
 import type { ClusterState } from '../membership/cluster-state.ts'
 import { stayingMembers } from '../membership/replica-transitions.ts'
 import { isSameReplica, type PartitionRecord, type Replica } from '../partitioning/partition-table.ts'
-import { firstPosition, noEpoch } from '../replication/replica-state.ts'
+import { type Restored, restoredStart } from '../replication/replica-state.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
 import type { HeldPartition } from './held-partition.ts'
 
@@ -24,8 +24,8 @@ export interface MirroredPartitionsOptions {
   /** That each partition should have, the primary included. */
   readonly copies: number
   makeStore(): PartitionStore
-  /** The copy that `record` names is in `store`; the partition may have moved on since. */
-  onRestored(held: HeldPartition, record: PartitionRecord, store: PartitionStore): void
+  /** What `record` names was read; the partition may have moved on since. */
+  onRestored(held: HeldPartition, record: PartitionRecord, restored: Restored): void
   onFoundChanged(found: readonly FoundCopy[]): void
   /** A copy cannot be read: without it this shard must not go on. */
   onBroken(reason: string): void
@@ -95,8 +95,8 @@ export class MirroredPartitions {
     const from = record.restoredFrom
     if (this.#isOver || from === undefined || this.#restoring.get(partition) !== givenUp) return
     const store = makeStore()
+    const start = restoredStart(record)
     try {
-      const start = { epoch: noEpoch, position: firstPosition(givenUp) }
       await mirror.restore(partition, from.of, store, { start, givenUp })
     } catch (error) {
       store.release()
@@ -107,7 +107,7 @@ export class MirroredPartitions {
     this.attach(held)
     if (this.#restoring.get(partition) === givenUp) this.#restoring.delete(partition)
     info('restored from the durable mirror', { partition, entries: store.entries, bytes: store.bytes, left: this.#restoring.size })
-    onRestored(held, record, store)
+    onRestored(held, record, { store, givenUp, start })
     onFoundChanged(mirror.found)
   }
 

@@ -26,6 +26,7 @@ import {
 import type { ReplicationMessage } from '../replication/messages.ts'
 import { PartitionReplica } from '../replication/partition-replica.ts'
 import { type HeldPromise, replicaDefaults } from '../replication/replica-port.ts'
+import type { Restored } from '../replication/replica-state.ts'
 import type { MemoryBudget } from '../storage/memory-budget.ts'
 import { PartitionStore } from '../storage/partition-store.ts'
 import { HeldPartition, type Waiter } from './held-partition.ts'
@@ -119,7 +120,7 @@ export class Partitions {
       self,
       copies,
       makeStore: () => this.#makeStore(),
-      onRestored: (held, record, store) => this.#handleRestored(held, record, store),
+      onRestored: (held, record, restored) => this.#handleRestored(held, record, restored),
       onFoundChanged: found => onFoundChanged?.(found),
       onBroken: reason => {
         this.#isOver = true
@@ -284,18 +285,24 @@ export class Partitions {
 
   /** Of each map what this shard is the primary of. */
   mapStats(): MapStatsReport[] {
-    return Array.from(this.#options.catalog.handles(), ({ definition }) => {
-      const report = { name: definition.name, entries: 0, bytes: 0, evicted: 0, expired: 0 }
-      for (const held of this.#held) {
-        const map = held?.replica.role === 'primary' ? held.replica.store.findMap(definition.id) : undefined
-        if (map === undefined) continue
+    const reports = new Map(
+      Array.from(this.#options.catalog.handles(), ({ definition: { id, name } }) => [
+        id,
+        { name, entries: 0, bytes: 0, evicted: 0, expired: 0 },
+      ]),
+    )
+    for (const held of this.#held) {
+      if (held?.replica.role !== 'primary') continue
+      for (const map of held.replica.store.maps()) {
+        const report = reports.get(map.id)
+        if (report === undefined) continue
         report.entries += map.entries
         report.bytes += map.bytes
         report.evicted += map.evicted
         report.expired += map.expired
       }
-      return report
-    })
+    }
+    return [...reports.values()]
   }
 
   replicaReports(): ReplicaReport[] {
@@ -364,17 +371,17 @@ export class Partitions {
     return new PartitionStore(budget, Math.floor(random() * 2 ** 32))
   }
 
-  #handleRestored(held: HeldPartition, restored: PartitionRecord, store: PartitionStore): void {
+  #handleRestored(held: HeldPartition, restoredBy: PartitionRecord, restored: Restored): void {
     const { version, records, promisedUntilMs } = this.#table
     const record = records[held.partition]
-    if (this.#isOver || record === undefined) return store.release()
-    if (record.givenUp !== restored.givenUp || !isSameReplica(record.primary, restored.primary)) {
+    if (this.#isOver || record === undefined) return restored.store.release()
+    if (record.givenUp !== restored.givenUp || !isSameReplica(record.primary, restoredBy.primary)) {
       // The table has gone on meanwhile; what was read belongs to nobody now.
-      store.release()
+      restored.store.release()
       this.#tell(held, record)
     } else {
       const until = promisedUntilMs[held.partition] ?? Number.NEGATIVE_INFINITY
-      held.replica.handleRestored(this.#options.clock.nowMs(), version, record, until, store)
+      held.replica.handleRestored(this.#options.clock.nowMs(), version, record, until, restored)
       this.touch(held)
     }
     this.settle()

@@ -41,7 +41,6 @@ export class PeerPipes {
   /** Nothing more is taken; each peer hears when it has all its answers. */
   finish(): void {
     for (const pipe of this.#pipes.values()) pipe.finish()
-    this.#pipes.clear()
   }
 
   peerDrained(peer: ShardId): void {

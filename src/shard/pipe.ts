@@ -436,7 +436,9 @@ export class Pipe implements PipeHandler, WorkSource {
     const writer = new ResultWriter()
     for (let index = 0; index < reader.count; index += 1) {
       this.discardUpload(reader, index)
-      writer.error(reader.idAt(index), refusal)
+      // The shard stops: a gateway's client waits for the one that comes after it.
+      if (this.kind === 'peer' && refusal.code === 'UNAVAILABLE') writer.notNow(reader.idAt(index))
+      else writer.error(reader.idAt(index), refusal)
     }
     this.#send(writer)
   }

@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Epoch, PartitionId } from '../../../src/base/ids.ts'
 import type { Ticket } from '../../../src/replication/replica-port.ts'
+import type { ReplicationMessage } from '../../../src/replication/messages.ts'
+import { encodeReplication } from '../../../src/wire/replication-codec.ts'
 import { OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { encodeValue } from '../../../src/wire/value-codec.ts'
 import { keyIn, settled, type TestClient, type TestShard, World, type WorldOptions } from './fixture.ts'
@@ -255,6 +257,77 @@ describe('a partition with two copies', () => {
       learners: [],
     })
     expect(second.replicas.find(({ partition }) => partition === 0)).toMatchObject({ role: 'backup', isServing: false, entries: 1 })
+  })
+})
+
+describe('time and trouble', () => {
+  test('entries past their time go on every copy, and a read that finds one waits for its end', async () => {
+    const cluster = twoCopies()
+    const { world, one, two, client } = cluster
+    client.call(SET, 'm', key, 1, { ttlMs: 100n })
+    client.call(SET, 'm', keyIn(0, 1), 2, { ttlMs: 100n })
+    world.pass(150)
+    cut(cluster)
+    const [read] = send(client, [GET, 'm', key]) as [number]
+    world.later.run()
+    expect(client.answers.has(read)).toBe(false)
+    world.cut.clear()
+    world.pass(300)
+    expect(client.answer(read).status).toBe('absent')
+    world.clock.advance(5000)
+    one.shard.sweepExpired()
+    world.pass(50)
+    const { replicas } = await two.ask({ kind: 'stats' })
+    expect(replicas.find(({ partition }) => partition === 0)?.entries).toBe(0)
+  })
+
+  test('a shard that would have to cut what is committed stops, and tells the control thread', () => {
+    const { world, one, two, client } = twoCopies()
+    client.call(SET, 'm', key, 1)
+    client.call(SET, 'm', key, 2)
+    world.pass(100)
+    const epoch = world.view?.state.partitions[0]?.epoch as Epoch
+    const entry = { epoch: (epoch - 1) as Epoch, position: 1, effects: [{ kind: 'mark' } as const] }
+    const message: ReplicationMessage = {
+      kind: 'append',
+      partition: 0 as PartitionId,
+      epoch,
+      from: one.id,
+      to: two.id,
+      previous: { epoch: 0 as Epoch, position: 0 },
+      entries: [entry],
+      committed: 1,
+      floor: 0,
+      serving: true,
+      sentAtMs: 0,
+    }
+    const other = two.connect()
+    two.listener?.onPeerMessage(one.id, 'replication', encodeReplication([message]).slice())
+    expect(two.broken).toMatch('I6')
+    expect(other.failure).toMatchObject({ code: 'UNAVAILABLE' })
+  })
+
+  test('bytes of a peer that are no frame are dropped', () => {
+    const { one, two, client } = twoCopies()
+    two.listener?.onPeerMessage(one.id, 'replication', Buffer.from([10, 200, 1]))
+    expect(two.logs.at(-1)).toMatch('dropped what replicas of a peer said')
+    expect(client.call(SET, 'm', key, 1).status).toBe('ok')
+  })
+
+  test('a peer that stops answers what it took; the rest was not done, and is to be sent again', () => {
+    const world = new World({ shards: 2, answersAsks: false })
+    const [one, two] = world.shards as [TestShard, TestShard]
+    const client = one.connect(true)
+    const [taken] = send(client, [SET, 'm', keyIn(1), 1]) as [number]
+    world.later.run()
+    two.tell({ type: 'request', id: 1, request: { kind: 'stop', graceMs: 1000 } })
+    const [late] = send(client, [SET, 'm', keyIn(1), 2]) as [number]
+    world.timeStandsStill = true
+    two.tell({ type: 'reply', id: world.asks[0]?.id ?? 0, value: world.define('m') })
+    world.later.run()
+    expect(client.answer(taken).status).toBe('ok')
+    expect(client.answer(late).status).toBe('notNow')
+    expect(client.call(GET, 'm', keyIn(1)).status).toBe('notNow')
   })
 })
 
