@@ -14,9 +14,8 @@
 import type { ShardId } from '../base/ids.ts'
 import { applyEffect } from '../storage/effect.ts'
 import { applyImage, type ImageChunk } from '../storage/image.ts'
-import type { PartitionStore } from '../storage/partition-store.ts'
 import { type AppendMessage, type ChunkMessage, type EntryName, type LogEntry, nothingWhole } from './messages.ts'
-import type { ReplicaState } from './replica-state.ts'
+import type { ReplicaState, Restored } from './replica-state.ts'
 
 interface Intake {
   readonly snapshot: number
@@ -156,11 +155,11 @@ export class Following {
   }
 
   /** Whatever it held: from here on it is what was read from a mirror. */
-  takeRestored(store: PartitionStore, givenUp: number): void {
+  takeRestored(restored: Restored): void {
     this.#owed = undefined
     this.#intake = undefined
     this.#lastSnapshot = undefined
-    this.#state.startRestored(store, givenUp)
+    this.#state.startRestored(restored)
     this.#matched = this.#state.applied
   }
 

@@ -38,7 +38,7 @@ import type {
   WaitKind,
   WriteAdmission,
 } from './replica-port.ts'
-import { ReplicaState } from './replica-state.ts'
+import { ReplicaState, type Restored } from './replica-state.ts'
 import { everyRule, type ReplicationRules } from './rules.ts'
 import { SessionClock } from './session-clock.ts'
 import { Waiters } from './waiters.ts'
@@ -156,15 +156,14 @@ export class PartitionReplica<Waiter> {
   }
 
   /**
-   * A record that names this replica as primary with what a mirror held (`restoredFrom`), and that: it was read into `store`, and is this
-   * incarnation's on disk. Like one whose data was given up it waits before it serves.
+   * A record that names this replica as primary with what a mirror held (`restoredFrom`), and that: it is this incarnation's on disk. Like one whose data was given up it waits before it serves.
    */
-  handleRestored(nowMs: number, version: number, record: PartitionRecord, promisedUntilMs: number, store: PartitionStore): void {
+  handleRestored(nowMs: number, version: number, record: PartitionRecord, promisedUntilMs: number, restored: Restored): void {
     const { options, givenUp } = this.#state
     assert(isSameReplica(record.primary, options.self), 'the restored replica is the primary')
-    assert((record.givenUp ?? 0) > givenUp, 'a restore comes before anything of its epoch')
+    assert(restored.givenUp > givenUp && restored.givenUp === record.givenUp, 'a restore comes before anything of its epoch')
     if (this.#role.kind === 'primary') this.#stepDown(record)
-    this.#following.takeRestored(store, record.givenUp ?? 0)
+    this.#following.takeRestored(restored)
     this.handleRecord(nowMs, version, record, Math.max(promisedUntilMs, nowMs + options.leaseMs))
   }
 

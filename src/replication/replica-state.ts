@@ -11,9 +11,26 @@ import type { ReplicationRules } from './rules.ts'
  * Positions of the log that begins when data was given up for the n-th time; versions do not come again. 12 bits of that number and
  * 36 of writes fill the 48 that the store keeps.
  */
-export const firstPosition = (givenUp: number): number => (givenUp % 2 ** 12) * 2 ** 36
+const firstPosition = (givenUp: number): number => (givenUp % 2 ** 12) * 2 ** 36
 
 export const noEpoch = 0 as Epoch
+
+/** What a mirror held. */
+export interface Restored {
+  readonly store: PartitionStore
+  readonly givenUp: number
+  /** Where the log goes on. */
+  readonly start: EntryName
+}
+
+/**
+ * Where the log begins of a replica that was restored from a mirror by that record. Not where empty ones do: who is empty does not hold
+ * what is before.
+ */
+export const restoredStart = ({ epoch, givenUp = 0 }: Pick<PartitionRecord, 'epoch' | 'givenUp'>): EntryName => ({
+  epoch,
+  position: firstPosition(givenUp) + 1,
+})
 
 export class ReplicaState {
   readonly options: ReplicaOptions
@@ -83,10 +100,10 @@ export class ReplicaState {
     this.#replaceStore(this.options.makeStore(), start)
   }
 
-  /** All that `store` holds was read from a mirror that goes on with this replica; the log begins where an empty one would. */
-  startRestored(store: PartitionStore, givenUp: number): void {
-    this.givenUp = givenUp
-    this.#replaceStore(store, { epoch: noEpoch, position: firstPosition(givenUp) })
+  /** All that `store` holds was read from a mirror, which goes on with this replica. */
+  startRestored(restored: Restored): void {
+    this.givenUp = restored.givenUp
+    this.#replaceStore(restored.store, restored.start)
   }
 
   #replaceStore(store: PartitionStore, start: EntryName): void {

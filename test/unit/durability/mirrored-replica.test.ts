@@ -5,7 +5,7 @@ import type { FoundCopy } from '../../../src/durability/found-copy.ts'
 import type { FsyncMode } from '../../../src/durability/fsync-modes.ts'
 import { ShardMirror } from '../../../src/durability/shard-mirror.ts'
 import type { PartitionReplica } from '../../../src/replication/partition-replica.ts'
-import { firstPosition, noEpoch } from '../../../src/replication/replica-state.ts'
+import { restoredStart } from '../../../src/replication/replica-state.ts'
 import { recordOf, replicaOf, TestGroup } from '../replication/fixture.ts'
 import { digest, identity, newStore, restored, tempDir } from './fixture.ts'
 
@@ -180,21 +180,39 @@ test('what was restored leads on in a new range of positions, waits before it se
   const mirror = await openFor(first.file('a'), 'A', 'always', () => group.at('A').handleDurable())
   const group: TestGroup = new TestGroup('A', () => ({ mirror: mirror.partition(0) }))
   const store = newStore()
-  await mirror.restore(0, replicaOf('a'), store, { start: { epoch: noEpoch, position: firstPosition(1) }, givenUp: 1 })
-  attach(mirror.partition(0), group.at('A'))
   const record = recordOf(4, 'A', 'A', '', { givenUp: 1, restoredFrom: { of: replicaOf('a'), givenUp: 0, by: replicaOf('A') } })
-  group.at('A').handleRestored(group.nowMs, 1, record, Number.NEGATIVE_INFINITY, store)
+  const restoredAs = { store, givenUp: 1, start: restoredStart(record) }
+  await mirror.restore(0, replicaOf('a'), store, restoredAs)
+  attach(mirror.partition(0), group.at('A'))
+  group.at('A').handleRestored(group.nowMs, 1, record, Number.NEGATIVE_INFINITY, restoredAs)
   group.version = 1
   expect(group.at('A').isServing(group.nowMs)).toBe(false)
   group.pass(700)
   expect(group.stored('A', 'k')).toBe('v1')
-  expect(group.write('A', 'k', 'v2')).toBe(firstPosition(1) + 1)
+  expect(group.write('A', 'k', 'v2')).toBe(restoredAs.start.position + 1)
   await mirror.flush()
   group.settle()
   expect(group.answered('A')).toEqual(['v2'])
   await mirror.close(false)
   const again = await openFor(first.file('a'), 'b', 'always')
-  expect(onlyCopy(again)).toMatchObject({ ...replicaOf('A'), givenUp: 1, last: { epoch: 4, position: firstPosition(1) + 1 } })
-  expect(digest(await restored(again, onlyCopy(again), firstPosition(2)))).toEqual(digest(group.at('A').store))
+  expect(onlyCopy(again)).toMatchObject({ ...replicaOf('A'), givenUp: 1, last: { epoch: 4, position: restoredAs.start.position + 1 } })
+  expect(digest(await restored(again, onlyCopy(again), 2 ** 37))).toEqual(digest(group.at('A').store))
   await again.close(true)
+})
+
+test('a learner of a restored primary gets all of it: an empty log is not where the restored one begins', async () => {
+  const group = new TestGroup('Ab')
+  const first = new TestGroup('a')
+  first.tell(recordOf(1, 'a', 'a'))
+  first.settle()
+  first.write('a', 'k', 'v1')
+  first.settle()
+  const record = recordOf(4, 'A', 'A', '', { givenUp: 1, restoredFrom: { of: replicaOf('a'), givenUp: 0, by: replicaOf('A') } })
+  const restoredAs = { store: first.at('a').store, givenUp: 1, start: restoredStart(record) }
+  group.version = 1
+  group.at('A').handleRestored(group.nowMs, 1, record, Number.NEGATIVE_INFINITY, restoredAs)
+  group.tell({ ...record, backups: [replicaOf('b')] })
+  for (let i = 0; i < 20; i += 1) group.pass(100)
+  expect(group.requests.some(({ kind }) => kind === 'add')).toBe(true)
+  expect(group.stored('b', 'k')).toBe('v1')
 })
