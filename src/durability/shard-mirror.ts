@@ -206,8 +206,10 @@ export class ShardMirror {
     mirror.handleWhole()
   }
 
-  /** Removes what was found of that partition: it is served and held elsewhere, or anew here. */
+  /** Removes what was found of that partition: it is held elsewhere, or anew here, which gets to the disk before. */
   async discard(partition: number): Promise<void> {
+    const mirror = this.#partitions.get(partition)
+    if (mirror !== undefined) await this.#settled(mirror)
     for (const source of this.#sources) {
       for (const found of source.copies.filter(copy => copy.partition === partition)) await this.#remove(source, found)
     }

@@ -39,7 +39,7 @@ import { ClusterWriter } from './cluster-writer.ts'
 import { numberOf, ViewEncoder, viewOf } from './control-messages.ts'
 import { type BeatLink, Heartbeats } from './heartbeats.ts'
 import { type LeaveProgress, leaveProgress } from './leave-progress.ts'
-import { MirrorReports } from './mirror-reports.ts'
+import { MirrorReports, readReports } from './mirror-reports.ts'
 import { pause } from './pause.ts'
 import { PromiseSlots } from './promise-slots.ts'
 import { Proposer } from './proposer.ts'
@@ -199,7 +199,8 @@ export class ClusterDriver {
     const { log, coordinator, membership } = this.#options
     await this.#waitForCoordinator()
     await this.#session.open()
-    this.#reports?.changed()
+    // Before it is a member: whoever decides about lost partitions then knows what it has.
+    await this.#reports?.changed()
     const view = await this.#joinState(self)
     this.#learn(view)
     log.info('joined the cluster', {
@@ -261,17 +262,18 @@ export class ClusterDriver {
 
   /** What was found in this node's durable mirror has changed. */
   reportMirrors(): void {
-    if (this.#isMember) this.#reports?.changed()
+    if (this.#isMember) void this.#reports?.changed()
   }
 
   // From operators.
 
   /** Gives up the data of the partitions that nobody within reach holds; answers how many there were. */
   async recoverPartitions(): Promise<number> {
-    const { log } = this.#options
+    const { log, coordinator } = this.#options
+    const mirrors = await readReports(coordinator)
     let recovered = 0
     const view = await this.#writer.update('recover partitions', state => {
-      const recovery = recoverPartitions(state, this.#membership.mirrors)
+      const recovery = recoverPartitions(state, mirrors)
       recovered = recovery.restored + recovery.recovered
       if (recovery.restored > 0)
         log.warn('partitions are taken from the furthest durable mirror that is there, which may lack their end', {

@@ -32,16 +32,19 @@ export class MirrorReports {
   readonly #options: MirrorReportsOptions
   readonly #stopping = new AbortController()
   #isDue = false
-  #isWriting = false
+  #writing: Promise<void> | undefined
 
   constructor(options: MirrorReportsOptions) {
     this.#options = options
   }
 
-  /** It has changed; written within moments, again and again until it is. */
-  changed(): void {
+  /** It has changed; resolves when it is written, which is tried again and again, or this stops. */
+  changed(): Promise<void> {
     this.#isDue = true
-    void this.#write()
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined
+    })
+    return this.#writing
   }
 
   stop(): void {
@@ -49,8 +52,6 @@ export class MirrorReports {
   }
 
   async #write(): Promise<void> {
-    if (this.#isWriting) return
-    this.#isWriting = true
     const { signal } = this.#stopping
     while (this.#isDue && !signal.aborted) {
       this.#isDue = false
@@ -62,7 +63,6 @@ export class MirrorReports {
         await pause(retryMs, signal)
       }
     }
-    this.#isWriting = false
   }
 
   async #put(): Promise<void> {
@@ -91,6 +91,12 @@ const encodeReport = ({ node, copies }: MirrorReport): Value => ({
     at,
   ]),
 })
+
+/** What all nodes have reported. */
+export async function readReports(coordinator: Coordinator): Promise<MirrorReport[]> {
+  const values = await coordinator.list(coordinatorKeys.mirrorsPrefix)
+  return values.map(({ value }) => decodeReport(value))
+}
 
 export function decodeReport(bytes: Uint8Array): MirrorReport {
   const { node, copies } = decodeJson<Value>(bytes)

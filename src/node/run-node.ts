@@ -12,6 +12,7 @@ import type { Config } from '../config/config.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { createParts, type NodeParts } from './node-parts.ts'
+import { untilRestored } from './until-restored.ts'
 import { startServers } from './node-servers.ts'
 import { openCoordinator } from './open-coordinator.ts'
 import { release } from './release.ts'
@@ -66,7 +67,7 @@ class NodeLifecycle {
   readonly #stops = new StopStack()
   readonly #failed = Promise.withResolvers<Error>()
   readonly #left = Promise.withResolvers<void>()
-  #phase: 'joining' | 'forming' | 'loading' | 'serving' | 'stopping' = 'joining'
+  #phase: 'joining' | 'forming' | 'restoring' | 'loading' | 'serving' | 'stopping' = 'joining'
   #cause: 'quiet' | 'left' | 'failure' = 'left'
 
   constructor(config: Config, options: RunNodeOptions) {
@@ -154,13 +155,17 @@ class NodeLifecycle {
 
   async #becomeReady({ feed, functions }: NodeParts, address: string, http: string): Promise<void> {
     while ((feed.view?.state.partitions.length ?? 0) === 0 && !feed.stopped) await feed.next()
+    if (this.#config.persistenceDir !== '') {
+      this.#enter('restoring')
+      await untilRestored(feed, this.#log)
+    }
     this.#enter('loading')
     await functions.loadAll()
     this.#enter('serving')
     this.#log.info('serving', { address, http, shards: this.#config.shards })
   }
 
-  #enter(phase: 'forming' | 'loading' | 'serving'): void {
+  #enter(phase: 'forming' | 'restoring' | 'loading' | 'serving'): void {
     if (this.#phase === 'stopping') throw new NearstateError('CANCELLED', `node "${this.#config.name}" was stopped before it served`)
     this.#phase = phase
   }
@@ -171,6 +176,8 @@ class NodeLifecycle {
         return 'joining the cluster'
       case 'forming':
         return `waiting until ${this.#config.expectedNodes} nodes have joined`
+      case 'restoring':
+        return 'waiting for the durable mirrors of other nodes'
       case 'loading':
         return 'loading functions'
       case 'serving':

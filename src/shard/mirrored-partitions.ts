@@ -5,9 +5,11 @@
  * says so), write (durability).
  *
  * 1. A record that names this replica as restored is not told to it before the copy has been read and is this incarnation's on the disk.
- * 2. Found copies of a partition stay until it is served by as many in-sync replicas as it should have.
+ * 2. Found copies of a partition stay until as many replicas are in sync as there should be, and all of them are known to live: what the
+ *    table says of members may be from before the stop, so only a promise that one has given to this very process counts.
  */
 import { messageOf } from '../base/errors.ts'
+import type { NodeId } from '../base/ids.ts'
 import type { FoundCopy } from '../durability/found-copy.ts'
 import type { PartitionMirror } from '../durability/partition-mirror.ts'
 import type { ShardMirror } from '../durability/shard-mirror.ts'
@@ -23,6 +25,9 @@ export interface MirroredPartitionsOptions {
   readonly self: Replica
   /** That each partition should have, the primary included. */
   readonly copies: number
+  /** That node's process lives, and knows this one. */
+  isAlive(node: NodeId): boolean
+  after(ms: number, callback: () => void): () => void
   makeStore(): PartitionStore
   /** What `record` names was read; the partition may have moved on since. */
   onRestored(held: HeldPartition, record: PartitionRecord, restored: Restored): void
@@ -32,10 +37,14 @@ export interface MirroredPartitionsOptions {
   info(message: string, fields: Readonly<Record<string, string | number>>): void
 }
 
+const lookMs = 1000
+
 export class MirroredPartitions {
   readonly #options: MirroredPartitionsOptions
   readonly #restoring = new Map<number, number>()
   #queue: Promise<void> = Promise.resolve()
+  #state: ClusterState | undefined
+  #cancelLook: (() => void) | undefined
   #isOver = false
 
   constructor(options: MirroredPartitionsOptions) {
@@ -68,24 +77,36 @@ export class MirroredPartitions {
     return true
   }
 
+  handleState(state: ClusterState): void {
+    this.#state = state
+    if (this.#options.mirror.found.length > 0) this.#cancelLook ??= this.#options.after(lookMs, () => this.#look())
+  }
+
   /** Invariant 2. */
-  handleState({ partitions, ...state }: ClusterState): void {
-    const { mirror, copies } = this.#options
+  #look(): void {
+    this.#cancelLook = undefined
+    const { mirror, copies, self, isAlive, after } = this.#options
     const { found } = mirror
-    if (found.length === 0 || this.#isOver) return
-    const wanted = Math.min(copies, stayingMembers({ ...state, partitions }).length)
-    const served = new Set<number>()
-    for (const { partition } of found) {
+    if (found.length === 0 || this.#isOver || this.#state === undefined) return
+    this.#cancelLook = after(lookMs, () => this.#look())
+    const { partitions } = this.#state
+    const wanted = Math.max(1, Math.min(copies, stayingMembers(this.#state).length))
+    const isHeld = ({ primary, backups, inSync }: PartitionRecord): boolean =>
+      primary !== undefined &&
+      inSync.length >= wanted &&
+      inSync.length === backups.length + 1 &&
+      inSync.every(({ node }) => node === self.node || isAlive(node))
+    const held = new Set(found.map(({ partition }) => partition))
+    for (const partition of held) {
       const record = partitions[partition]
-      if (record?.primary === undefined || this.#restoring.has(partition)) continue
-      if (record.inSync.length >= Math.max(1, wanted) && record.inSync.length === record.backups.length + 1) served.add(partition)
+      if (record === undefined || this.#restoring.has(partition) || !isHeld(record)) held.delete(partition)
     }
-    if (served.size === 0) return
-    void this.#discard([...served])
+    if (held.size > 0) void this.#discard([...held])
   }
 
   async stop(inOrder: boolean): Promise<void> {
     this.#isOver = true
+    this.#cancelLook?.()
     await this.#options.mirror.close(inOrder)
   }
 
@@ -100,8 +121,9 @@ export class MirroredPartitions {
       await mirror.restore(partition, from.of, store, { start, givenUp })
     } catch (error) {
       store.release()
-      if (!this.#isOver) onBroken(`partition ${partition} cannot be restored: ${messageOf(error)}`)
-      return
+      if (this.#isOver) return
+      this.#isOver = true
+      return onBroken(`partition ${partition} cannot be restored: ${messageOf(error)}`)
     }
     if (this.#isOver) return store.release()
     this.attach(held)

@@ -114,11 +114,13 @@ export class Partitions {
   }
 
   #mirroredOn({ mirror, copies }: { readonly mirror: ShardMirror; readonly copies: number }): MirroredPartitions {
-    const { self, onBroken, onFoundChanged, info } = this.#options
+    const { self, clock, heldPromise, after, onBroken, onFoundChanged, info } = this.#options
     return new MirroredPartitions({
       mirror,
       self,
       copies,
+      isAlive: node => (heldPromise(node)?.untilMs ?? Number.NEGATIVE_INFINITY) > clock.nowMs(),
+      after,
       makeStore: () => this.#makeStore(),
       onRestored: (held, record, restored) => this.#handleRestored(held, record, restored),
       onFoundChanged: found => onFoundChanged?.(found),
