@@ -282,7 +282,7 @@ export class Router implements PipeOwner {
       return
     }
     operation.fromAny = false
-    if (afterMs === atOnce) this.#route(operation)
+    if (afterMs === atOnce) this.resubmit(operation)
     else this.#park(operation, afterMs)
   }
 
