@@ -1,7 +1,7 @@
 /**
  * The embedded coordinator: versioned values in the memory of one process, for one machine. `served.ts` lets other processes use it.
  *
- * Owns: values, their versions, sessions and watches. Keeps nothing: it ends with its process, and so does the cluster.
+ * Owns: values, their versions, sessions and watches. Without a file it keeps nothing: it ends with its process, and so does the cluster.
  * One counter numbers all writes, so that a key that was deleted never gets an old version back.
  *
  * Listeners are called one after the other in the order of the writes, never from within the call that writes; a watch opened in the
@@ -10,11 +10,14 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { NearstateError } from '../base/errors.ts'
 import type { CasOutcome, Coordinator, CoordinatorValue, Session, WatchListener } from '../membership/coordinator-port.ts'
+import type { CoordinatorFile } from './coordinator-file.ts'
 import { SessionTable } from './session-table.ts'
 
 export interface EmbeddedCoordinatorOptions {
   readonly clock?: Clock
   readonly description?: string
+  /** Where all values but the sessions are kept. */
+  readonly file?: CoordinatorFile
 }
 
 interface Watch {
@@ -31,6 +34,8 @@ export class EmbeddedCoordinator implements Coordinator {
   readonly #values = new Map<string, CoordinatorValue>()
   readonly #watches = new Set<Watch>()
   readonly #sessions: SessionTable
+  readonly #file: CoordinatorFile | undefined
+  readonly #sessionKeys = new Set<string>()
   #lastVersion = 0
   #totalBytes = 0
   #isClosed = false
@@ -39,6 +44,14 @@ export class EmbeddedCoordinator implements Coordinator {
   constructor(options: EmbeddedCoordinatorOptions = {}) {
     this.description = options.description ?? 'embedded'
     this.#sessions = new SessionTable(options.clock ?? systemClock)
+    this.#file = options.file
+    const kept = options.file?.load()
+    if (kept === undefined) return
+    this.#lastVersion = kept.lastVersion
+    for (const value of kept.values) {
+      this.#values.set(value.key, value)
+      this.#totalBytes += value.value.length
+    }
   }
 
   async read(key: string): Promise<CoordinatorValue | undefined> {
@@ -85,6 +98,7 @@ export class EmbeddedCoordinator implements Coordinator {
     this.#assertOpen('open a session')
     this.sweepSessions()
     if (this.#values.has(key)) throw new NearstateError('ALREADY_EXISTS', `Cannot open session "${key}": another process holds it`)
+    this.#sessionKeys.add(key)
     this.#write(key, value)
     this.#sweep ??= setInterval(() => this.sweepSessions(), 100).unref()
     return this.#sessions.open(key, ttlMs)
@@ -98,7 +112,9 @@ export class EmbeddedCoordinator implements Coordinator {
 
   endSession(id: string): void {
     const key = this.#sessions.end(id)
-    if (key !== undefined && !this.#isClosed) this.#write(key, undefined)
+    if (key === undefined || this.#isClosed) return
+    this.#write(key, undefined)
+    this.#sessionKeys.delete(key)
   }
 
   /** Ends the sessions whose time has passed. Runs by itself several times a second. */
@@ -127,6 +143,7 @@ export class EmbeddedCoordinator implements Coordinator {
         `Cannot write "${key}" to the coordinator: all values would be ${total} bytes, limit is ${totalMaxBytes}`,
       )
     }
+    this.#keep(key, value)
     this.#totalBytes = total
     if (value === undefined) {
       if (!this.#values.delete(key)) return 0
@@ -138,6 +155,15 @@ export class EmbeddedCoordinator implements Coordinator {
     this.#values.set(key, stored)
     this.#notify(key, watch => watch.listener.onValue(stored))
     return stored.version
+  }
+
+  /** Before the change counts. */
+  #keep(key: string, value: Uint8Array | undefined): void {
+    if (this.#file === undefined || this.#sessionKeys.has(key)) return
+    const lastVersion = this.#lastVersion + (value === undefined ? 0 : 1)
+    const values = [...this.#values.values()].filter(other => other.key !== key && !this.#sessionKeys.has(other.key))
+    if (value !== undefined) values.push({ key, value, version: lastVersion })
+    this.#file.save({ lastVersion, values })
   }
 
   #notify(key: string, call: (watch: Watch) => void): void {

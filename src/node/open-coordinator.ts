@@ -1,9 +1,11 @@
 /** The coordinator that a configuration names. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
 import { etcdPasswordVariable } from '../config/etcd-options.ts'
 import { connectCoordinator } from '../coordinator/connect-coordinator.ts'
+import { CoordinatorFile } from '../coordinator/coordinator-file.ts'
 import { EmbeddedCoordinator } from '../coordinator/embedded.ts'
 import { connectEtcd } from '../coordinator/etcd/etcd-coordinator.ts'
 import type { EtcdAccess } from '../coordinator/etcd/etcd-member.ts'
@@ -39,7 +41,7 @@ export async function openCoordinator(
 function connect(config: Config, log: Logger, env: Readonly<Record<string, string | undefined>>): Coordinator {
   const { coordinator: address, cluster } = config
   if (address.startsWith(servedScheme)) return connectCoordinator(address.slice(servedScheme.length))
-  if (!etcdScheme.test(address)) return new EmbeddedCoordinator()
+  if (!etcdScheme.test(address)) return embeddedFor(config)
   return connectEtcd({
     members: address.replace(etcdScheme, '').split(','),
     cluster,
@@ -47,6 +49,12 @@ function connect(config: Config, log: Logger, env: Readonly<Record<string, strin
     onTrouble: ({ what, reason }) =>
       reason === undefined ? log.info(`${what}: works again`) : log.warn(`${what}: does not work now; trying again`, { reason }),
   })
+}
+
+/** With a durable mirror the table is kept beside it. */
+function embeddedFor({ persistenceDir, name }: Config): EmbeddedCoordinator {
+  if (persistenceDir === '') return new EmbeddedCoordinator()
+  return new EmbeddedCoordinator({ file: new CoordinatorFile(join(persistenceDir, name, 'coordinator.json')) })
 }
 
 function accessOf(config: Config, env: Readonly<Record<string, string | undefined>>): EtcdAccess {

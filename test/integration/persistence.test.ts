@@ -13,6 +13,7 @@ import { connect } from '../../src/client/connect.ts'
 import type { Grid } from '../../src/client/grid.ts'
 import { EmbeddedCoordinator } from '../../src/coordinator/embedded.ts'
 import { serveCoordinator } from '../../src/coordinator/served.ts'
+import { startNode } from '../../src/node/embed.ts'
 import { eventually } from '../contract/eventually.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
@@ -203,4 +204,33 @@ test('what nobody can say the end of stays lost until an operator accepts that; 
     .poll(async () => (await two.cluster.recoverPartitions({ acceptLoss: true }), missing()), { timeout: 30_000, interval: 500 })
     .toBe(0)
   await check(two, 500)
+})
+
+test('a node alone, with the coordinator in it, is stopped and comes back with its data; without its table it does not start', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nearstate-persistence-'))
+  const options = {
+    name: 'alone',
+    persistenceDir: folder,
+    persistenceFsync: 'always',
+    partitions: 12,
+    backups: 0,
+    port: 0,
+    httpPort: 0,
+    logLevel: 'error',
+  }
+  const first = await startNode(options)
+  await first.ready
+  const grid = await connect({ endpoints: [first.address] })
+  await fill(grid, 300)
+  await grid.close()
+  await first.stop({ quietly: true })
+  const second = await startNode(options)
+  await second.ready
+  const again = await connect({ endpoints: [second.address], requestTimeout: '30s' })
+  await check(again, 300)
+  await again.close()
+  await second.stop()
+  rmSync(join(folder, 'alone', 'coordinator.json'))
+  await expect(startNode(options)).rejects.toThrow(/holds 12 partitions of an earlier cluster/)
+  rmSync(folder, { recursive: true, force: true })
 })
