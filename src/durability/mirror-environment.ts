@@ -33,19 +33,23 @@ export class MirrorEnvironment {
   static open(path: string, sync: boolean): MirrorEnvironment {
     const flaw = attempt(path, () => checkMirrorFile(path))
     if (flaw !== undefined) throw damaged(path, flaw)
-    const options = { noSubdir: true, encoding: 'binary', keyEncoding: 'binary', noMemInit: true } as const
+    const options = { noSubdir: true, encoding: 'binary', keyEncoding: 'binary', noMemInit: true, eventTurnBatching: false } as const
     const db = attempt(path, () => open<Buffer, Uint8Array>(path, sync ? options : { ...options, noSync: true, overlappingSync: false }))
     return new MirrorEnvironment(path, db, sync)
   }
 
   /** Resolves with when these rows are on disk too. Rejects with RESOURCE_EXHAUSTED: nothing of them was written; it may be tried again. */
   async commit(rows: readonly RowChange[]): Promise<{ readonly synced: Promise<unknown> }> {
-    const writes = new Set<Promise<boolean>>()
-    for (const { key, value } of rows) writes.add(value === undefined ? this.#db.remove(key) : this.#db.put(key, asBuffer(value)))
+    // A batch of the library's own, per turn, would leave a promise that nobody can handle.
+    const written = this.#db.batch(() => {
+      for (const { key, value } of rows) void (value === undefined ? this.#db.remove(key) : this.#db.put(key, asBuffer(value)))
+    })
     const synced = this.#sync ? Promise.resolve(this.#db.flushed) : Promise.resolve()
-    const outcomes = await Promise.allSettled(writes)
-    for (const outcome of outcomes) {
-      if (outcome.status === 'rejected') throw await writeFailure(this.path, outcome.reason)
+    synced.catch(() => {}) // said by `written`
+    try {
+      await written
+    } catch (error) {
+      throw await writeFailure(this.path, error)
     }
     return { synced }
   }

@@ -13,7 +13,7 @@ import { messageOf, NearstateError } from '../base/errors.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
 import { applyLogged, type FoundCopy, listCopies, loadCopy, mapsOf } from './found-copy.ts'
 import type { FsyncMode } from './fsync-modes.ts'
-import { MirrorEnvironment } from './mirror-environment.ts'
+import type { MirrorEnvironment } from './mirror-environment.ts'
 import {
   copyKey,
   factKey,

@@ -4,7 +4,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { ViewFeed } from './view-feed.ts'
 
 /** Then the rest is served all the same; who is missing may not come. */
-const waitMaxMs = 30_000
+const waitMaxMs = 15_000
 const tellAfterMs = 5000
 
 export async function untilRestored(feed: ViewFeed, log: Logger): Promise<void> {

@@ -153,9 +153,9 @@ test('with fsync always all nodes are killed under writes, and no acknowledged o
   await redundancy(grid, signal)
   const orders = ordersOf(grid)
   const acknowledged: number[] = []
-  let isOver = false
+  const over = new AbortController()
   const writer = async (from: number): Promise<void> => {
-    for (let i = from; !isOver; i += 8) {
+    for (let i = from; !over.signal.aborted; i += 8) {
       try {
         await orders.set(key(i), { n: i }, { timeout: '5s' })
         acknowledged.push(i)
@@ -167,7 +167,7 @@ test('with fsync always all nodes are killed under writes, and no acknowledged o
   const writers = Array.from({ length: 8 }, (_, i) => writer(i))
   await eventually(() => acknowledged.length).toBeGreaterThan(100)
   await cluster.end('SIGKILL')
-  isOver = true
+  over.abort()
   await Promise.all(writers)
   const again = ordersOf(await cluster.start())
   const values = await Promise.all(acknowledged.map(i => again.get(key(i))))

@@ -210,7 +210,8 @@ test('without a sync for each answer, only an orderly end makes a copy complete'
 test('an empty partition leaves a copy too', async () => {
   const file = path()
   let mirror = await openMirror(file, 1)
-  new MirroredStore(mirror.partition(0))
+  const held = new MirroredStore(mirror.partition(0))
+  expect(held.last).toBe(0)
   await mirror.close(true)
   mirror = await openMirror(file, 2)
   expect(onlyCopy(mirror)).toMatchObject({ whole: true, complete: true, last: { epoch: 0, position: 0 } })
