@@ -2,14 +2,14 @@
 import { parseArgs } from 'node:util'
 import { runSimulation } from './simulation.ts'
 import * as profiles from './profiles.ts'
-import { brokenVariants, extrasOf } from './variants.ts'
+import { brokenVariants, extrasOf, rareVariants } from './variants.ts'
 
 const { values, positionals } = parseArgs({
   options: { seeds: { type: 'string', default: '100' }, catches: { type: 'string', default: '1' }, profile: { type: 'string' } },
   allowPositionals: true,
 })
 const profile = (Object.entries(profiles).find(([name]) => name === values.profile) ?? [])[1]
-for (const variant of brokenVariants) {
+for (const variant of [...brokenVariants, ...rareVariants]) {
   if (positionals.length > 0 && !positionals.includes(variant.name)) continue
   const startedAtMs = performance.now()
   const caught: string[] = []

@@ -38,6 +38,8 @@ export interface SimulationOptions {
   /** So many clients go on trying for longer than their sessions live. */
   readonly stubbornClients: number
   readonly outageAtStart: boolean
+  /** An operator gives up what has been lost for so long; undefined: only when the faults say so, and in the end. */
+  readonly operatorAfterMs: number | undefined
   /** When reads are checked; undefined: each shard by its luck. */
   readonly readCheck: 'evaluation' | 'receipt' | undefined
   readonly traced: boolean
@@ -73,6 +75,7 @@ export const fullRun: SimulationOptions = {
   anyReadPart: 0,
   stubbornClients: 0,
   outageAtStart: false,
+  operatorAfterMs: undefined,
   readCheck: undefined,
   traced: false,
 }
@@ -95,6 +98,7 @@ export function variedRun(seed: number): SimulationOptions {
     anyReadPart: 0.15,
     callsPerSecond: 8,
     stubbornClients: 1,
+    operatorAfterMs: 4000,
     outageAtStart: isOne(0.15),
     weights: everyFault,
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type SimulationOptions, fullRun, hostileRun } from './options.ts'
+import { type SimulationOptions, fullRun, hostileRun, variedRun } from './options.ts'
 import { deafShards, slowThreads } from './profiles.ts'
 import { runSimulation } from './simulation.ts'
 
@@ -13,6 +13,7 @@ const regressions: readonly (readonly [what: string, seed: number, options: Simu
   ['a learner dropped and taken in again in one epoch is not counted', 21, { ...slowThreads, settleMs: 0 }],
   ['who waits for a lost partition does not spin', 125, fullRun],
   ['a shard that hears of tables late', 166, deafShards],
+  ['a leave takes no copy away while another moves between the shards of a node', 64, variedRun(64)],
 ]
 
 describe('seeds that failed once', () => {

@@ -190,6 +190,8 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     besetting.schedule([{ atMs: startRandom.next() * 800, fault }])
   }
 
+  if (options.operatorAfterMs !== undefined) watchForLosses(scheduler, cluster, options.operatorAfterMs, runUntilMs)
+
   let steps = 0
   const stepsMax = (runUntilMs + options.settleMs) * stepsPerMs
   const goesOn = (): boolean => {
@@ -225,6 +227,17 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     counters,
     trace: trace.lines(),
   }
+}
+
+/** An operator who looks every second. */
+function watchForLosses(scheduler: Scheduler, cluster: SimulatedCluster, patienceMs: number, untilMs: number): void {
+  let sinceMs: number | undefined
+  const look = (): void => {
+    sinceMs = cluster.view !== undefined && cluster.needsOperator ? (sinceMs ?? scheduler.nowMs) : undefined
+    if (sinceMs !== undefined && scheduler.nowMs - sinceMs >= patienceMs) cluster.recoverLost()
+    if (scheduler.nowMs + 1000 < untilMs) scheduler.after(1000, look)
+  }
+  scheduler.at(formMs, look)
 }
 
 /** Copies that go from one shard of a node to another one. */

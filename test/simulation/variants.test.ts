@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Violation } from './history.ts'
 import { hostileRun } from './options.ts'
 import { allRules, runSimulation } from './simulation.ts'
-import { brokenVariants, extrasOf, hiddenRules } from './variants.ts'
+import { brokenVariants, extrasOf, hiddenRules, rareVariants } from './variants.ts'
 
 /** Far more than any variant needs today: what a change of the code makes of luck stays within it. */
 const seedsMax = 400
@@ -11,7 +11,7 @@ const ruleNames = Object.values(allRules).flatMap(rules => Object.keys(rules))
 
 describe('the protocol with a rule taken away', () => {
   it('is tried for every rule', () => {
-    expect([...brokenVariants.map(({ name }) => name), ...hiddenRules].toSorted()).toEqual(ruleNames.toSorted())
+    expect([...[...brokenVariants, ...rareVariants].map(({ name }) => name), ...hiddenRules].toSorted()).toEqual(ruleNames.toSorted())
   })
 
   it.each(brokenVariants.map(variant => [variant.name, variant] as const))(

@@ -45,12 +45,11 @@ const driver = (off: keyof AllRules['driver'], luck: Luck = {}): Variant =>
   variant(off, { ...allRules, driver: { ...allRules.driver, [off]: false } }, luck)
 
 export const brokenVariants: readonly Variant[] = [
-  replication('cutDifferingTail', { fromSeed: 41 }),
-  replication('acknowledgeOnlyMessage', { options: profiles.slowNetwork, fromSeed: 88 }),
+  replication('cutDifferingTail', { fromSeed: 66 }),
+  replication('acknowledgeOnlyMessage', { options: profiles.slowNetwork, fromSeed: 120 }),
   replication('refuseOlderEpoch', { fromSeed: 52 }),
   replication('learnNewerEpochFirst', { options: profiles.deafShards, fromSeed: 166 }),
   replication('acknowledgementsOfAll'),
-  replication('currentEpochAcknowledgements', { options: profiles.lateAcknowledgements, fromSeed: 199 }),
   replication('removalLearnedFirst'),
   replication('countBeforeAsking'),
   replication('learnerAcknowledgedCommitted'),
@@ -63,7 +62,7 @@ export const brokenVariants: readonly Variant[] = [
   replication('promiseOfAppliedVersion', { options: profiles.slowThreads, fromSeed: 13 }),
   replication('readCheckAfterReceipt', { options: profiles.plannedCrowd, faults: scenarios.frozen }),
   replication('readWaitsForCommit'),
-  replication('promotedStopsPromising', { options: profiles.slowThreads, fromSeed: 25 }),
+  replication('promotedStopsPromising', { options: profiles.slowThreads, fromSeed: 50 }),
   replication('promiseFromSendTime', { options: profiles.slowAnswers, fromSeed: 25 }),
   replication('promiseMargin', { options: profiles.suspicious, fromSeed: 25 }),
   replication('waitAfterPromotion', { options: profiles.suspicious }),
@@ -77,7 +76,6 @@ export const brokenVariants: readonly Variant[] = [
   replication('recordedAnswerWaits', { fromSeed: 36 }),
   replication('unknownTicketRefused', { options: profiles.lateCalls }),
   membership('requestsBoundToEpoch', { options: profiles.lateRequests }),
-  membership('casNamesIncarnation', { fromSeed: 16 }),
   membership('promotionRemovesOldPrimary', { options: profiles.slowNetwork, fromSeed: 53 }),
   membership('lastReplicaStays', { options: profiles.suspicious, fromSeed: 16 }),
   membership('onlyDeadGivenUp', { options: profiles.plannedPair, faults: scenarios.rashOperator }),
@@ -86,10 +84,21 @@ export const brokenVariants: readonly Variant[] = [
 ]
 
 /**
- * Rules behind which another one stands, so that whole clusters show nothing without them: each has a scenario of its own in
- * test/unit/replication/rules.test.ts.
+ * Caught once in some thousand runs, by `hunt.ts`: too seldom for every test run, in which their scenarios in
+ * test/unit/replication/rules.test.ts stand for them.
  */
-export const hiddenRules: readonly (keyof AllRules['replication'])[] = [
+export const rareVariants: readonly Variant[] = [
+  // The acknowledgement must come epochs late, and just when its sender is cut off.
+  replication('currentEpochAcknowledgements', { options: profiles.lateAcknowledgements, fromSeed: 640 }),
+]
+
+/**
+ * Rules behind which another one stands, so that whole clusters show nothing without them: each has a scenario of its own in
+ * test/unit/replication/rules.test.ts and test/unit/membership/rules.test.ts.
+ */
+export const hiddenRules: readonly (keyof AllRules['replication'] | keyof AllRules['membership'])[] = [
+  // A learner goes with a new epoch; or by its known death, and then another is in its place when the request is long out of date.
+  'casNamesIncarnation',
   // Acknowledgements of another incarnation are of another epoch, or too old for the follower.
   'acknowledgementsBoundToIncarnation',
   // A backup holds more than it matched only where a message ends short of what is committed.
