@@ -1,5 +1,5 @@
 /** When this primary last heard of each client session. A promotion counts as a contact: it starts with none, and learns them as they are. */
-import type { SessionRecord, SessionTable } from '../storage/session-table.ts'
+import type { Session, SessionTable } from '../storage/session-table.ts'
 
 export class SessionClock {
   readonly #ttlMs: number
@@ -19,10 +19,10 @@ export class SessionClock {
     this.#contactAtMs.set(ticketPosition, nowMs)
   }
 
-  takeExpired(nowMs: number, sessions: SessionTable): readonly SessionRecord[] {
+  takeExpired(nowMs: number, sessions: SessionTable): readonly Session[] {
     if (nowMs < this.#nextLookMs) return []
     this.#nextLookMs = nowMs + this.#ttlMs / 8
-    const expired: SessionRecord[] = []
+    const expired: Session[] = []
     for (const session of sessions.all()) {
       const contactAtMs = this.#contactAtMs.get(session.position)
       if (contactAtMs === undefined) this.#contactAtMs.set(session.position, nowMs)

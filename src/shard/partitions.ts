@@ -180,7 +180,7 @@ export class Partitions {
     this.settle()
   }
 
-  /** Throws INVALID_ARGUMENT for bytes that are no frame. */
+  /** Settled later, with what else comes in this turn of the loop. Throws INVALID_ARGUMENT for bytes that are no frame. */
   handleReplication(from: ShardId, bytes: Uint8Array): void {
     if (this.#isOver) return
     this.#lostLinks.delete(from)
@@ -189,7 +189,6 @@ export class Partitions {
     for (const message of messages) {
       if (message.from === from) this.#handleMessage(nowMs, message)
     }
-    this.settle()
     this.#watchLimit()
   }
 

@@ -164,7 +164,7 @@ export class Shard implements PeerListener {
       warn: (message, fields) => this.#log('warn', message, fields),
     })
     this.#admission = new Admission(limits.queuedOperationsMax, queuedMaxBytesOf(limits))
-    this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later, afterSlice: () => this.#partitions.settle() })
+    this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later })
     this.#network = options.createNetwork(this, shard => this.#ownership.addressOf(shard))
     this.#gateway = new Gateway(this.#network.links, this.#ownership, limits.valueMaxBytes)
     const invokes = new Invokes(userCode, valueCodec, clock)

@@ -18,8 +18,6 @@ export interface TurnsOptions {
   readonly sliceMaxMs: number
   /** Calls back after other events had their turn (setImmediate). */
   readonly later: (callback: () => void) => void
-  /** Called at the end of each slice. */
-  readonly afterSlice: () => void
 }
 
 export class Turns {
@@ -61,7 +59,6 @@ export class Turns {
       if (source.work(deadlineMs)) this.#waiting.add(source)
       if (clock.nowMs() >= deadlineMs) break
     }
-    this.#options.afterSlice()
     if (this.#waiting.size > 0) this.#schedule()
     else this.#state = 'idle'
   }

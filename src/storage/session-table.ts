@@ -4,39 +4,50 @@
  * A session's ticket is the name (epoch, position) of the effect that opened it. Changed only by effects; part of the image.
  * Does not: know a clock or the window's size; the effects say what is trimmed and what ends.
  */
+import { ResultWindow } from './result-window.ts'
+
 export interface RecordedResult {
   readonly result: Uint8Array
   /** Of the effect that recorded it. */
   readonly position: number
 }
 
+/** A session as it travels. */
 export interface SessionRecord {
   readonly epoch: number
   readonly position: number
   /** Results up to this number are gone. */
+  readonly trimmedTo: number
+  readonly results: ReadonlyMap<number, RecordedResult>
+}
+
+export interface Session {
+  readonly epoch: number
+  readonly position: number
   trimmedTo: number
-  readonly results: Map<number, RecordedResult>
+  readonly results: ResultWindow
 }
 
 export class SessionTable {
-  readonly #sessions = new Map<number, SessionRecord>()
+  readonly #sessions = new Map<number, Session>()
 
   get size(): number {
     return this.#sessions.size
   }
 
-  find(epoch: number, position: number): SessionRecord | undefined {
+  find(epoch: number, position: number): Session | undefined {
     const session = this.#sessions.get(position)
     return session?.epoch === epoch ? session : undefined
   }
 
-  all(): Iterable<SessionRecord> {
+  all(): Iterable<Session> {
     return this.#sessions.values()
   }
 
   /** Keeps what is there: an image may hold the session already. */
   open(epoch: number, position: number): void {
-    if (this.find(epoch, position) === undefined) this.#sessions.set(position, { epoch, position, trimmedTo: 0, results: new Map() })
+    if (this.find(epoch, position) === undefined)
+      this.#sessions.set(position, { epoch, position, trimmedTo: 0, results: new ResultWindow() })
   }
 
   record(epoch: number, position: number, number: number, result: Uint8Array, at: number, trimTo: number): void {
@@ -52,7 +63,7 @@ export class SessionTable {
   }
 
   restore(session: SessionRecord): void {
-    this.#sessions.set(session.position, { ...session, results: new Map(session.results) })
+    this.#sessions.set(session.position, { ...session, results: new ResultWindow(session.results) })
   }
 
   close(epoch: number, position: number): void {

@@ -397,10 +397,10 @@ class MessageReader {
     return incarnation
   }
 
-  /** Bytes after their length, of their own: a log that keeps one of them must not hold on to the frame. */
+  /** Bytes after their length, of their own, or of Node's pool when they are few: a log that keeps one of them must not hold on to the frame. */
   #copy(): Buffer {
     const start = this.#reader.span(this.#reader.integer())
-    const copy = Buffer.allocUnsafeSlow(this.#reader.at - start)
+    const copy = Buffer.allocUnsafe(this.#reader.at - start)
     copy.set(this.#bytes.subarray(start, this.#reader.at))
     return copy
   }

@@ -303,6 +303,7 @@ describe('time and trouble', () => {
     }
     const other = two.connect()
     two.listener?.onPeerMessage(one.id, 'replication', encodeReplication([message]).slice())
+    world.later.run()
     expect(two.broken).toMatch('I6')
     expect(other.failure).toMatchObject({ code: 'UNAVAILABLE' })
   })
