@@ -3,19 +3,28 @@ import type { Session, SessionTable } from '../storage/session-table.ts'
 
 export class SessionClock {
   readonly #ttlMs: number
+  /** Contacts of the same session are noted this far apart; it lives so much longer for it. */
+  readonly #graceMs: number
   readonly #contactAtMs = new Map<number, number>()
   #nextLookMs = 0
+  #lastTicket = -1
+  #lastTouchMs = 0
 
   constructor(ttlMs: number) {
     this.#ttlMs = ttlMs
+    this.#graceMs = ttlMs / 64
   }
 
   forgetAll(nowMs: number): void {
     this.#contactAtMs.clear()
+    this.#lastTicket = -1
     this.#nextLookMs = nowMs
   }
 
   touch(nowMs: number, ticketPosition: number): void {
+    if (ticketPosition === this.#lastTicket && nowMs - this.#lastTouchMs < this.#graceMs) return
+    this.#lastTicket = ticketPosition
+    this.#lastTouchMs = nowMs
     this.#contactAtMs.set(ticketPosition, nowMs)
   }
 
@@ -26,9 +35,10 @@ export class SessionClock {
     for (const session of sessions.all()) {
       const contactAtMs = this.#contactAtMs.get(session.position)
       if (contactAtMs === undefined) this.#contactAtMs.set(session.position, nowMs)
-      else if (nowMs - contactAtMs >= this.#ttlMs) expired.push(session)
+      else if (nowMs - contactAtMs >= this.#ttlMs + this.#graceMs) expired.push(session)
     }
     for (const { position } of expired) this.#contactAtMs.delete(position)
+    if (expired.length > 0) this.#lastTicket = -1
     return expired
   }
 

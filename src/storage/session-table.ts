@@ -30,14 +30,20 @@ export interface Session {
 
 export class SessionTable {
   readonly #sessions = new Map<number, Session>()
+  /** The one found last: a write asks for its session twice, and few clients write to a partition at a time. */
+  #last: Session | undefined
 
   get size(): number {
     return this.#sessions.size
   }
 
   find(epoch: number, position: number): Session | undefined {
+    const last = this.#last
+    if (last !== undefined && last.position === position && last.epoch === epoch) return last
     const session = this.#sessions.get(position)
-    return session?.epoch === epoch ? session : undefined
+    if (session?.epoch !== epoch) return undefined
+    this.#last = session
+    return session
   }
 
   all(): Iterable<Session> {
@@ -63,14 +69,18 @@ export class SessionTable {
   }
 
   restore(session: SessionRecord): void {
+    this.#last = undefined
     this.#sessions.set(session.position, { ...session, results: new ResultWindow(session.results) })
   }
 
   close(epoch: number, position: number): void {
-    if (this.find(epoch, position) !== undefined) this.#sessions.delete(position)
+    if (this.find(epoch, position) === undefined) return
+    this.#sessions.delete(position)
+    this.#last = undefined
   }
 
   clear(): void {
     this.#sessions.clear()
+    this.#last = undefined
   }
 }
