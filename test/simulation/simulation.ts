@@ -213,7 +213,8 @@ export function runSimulation(seed: number, options: SimulationOptions, extras: 
     }
     scheduler.runUntil(runUntilMs + options.settleMs, goesOn)
   }
-  const linear = checkLinearizability(history.calls)
+  // To show that there is no order at all can take long; something else is wrong already then.
+  const linear = violations.length > 0 ? { violations: [], undecided: 0 } : checkLinearizability(history.calls)
   for (const violation of linear.violations) report(violation)
   if (violations.length === 0 && options.settleMs > 0)
     checkSettled(cluster, coordinator.view, history, runUntilMs + options.settleMs, report)
