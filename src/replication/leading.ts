@@ -370,6 +370,8 @@ export class Leading {
   #sendLog(nowMs: number, follower: Follower): void {
     const { log, options } = this.#state
     if (follower.sent < log.start.position) return this.#lostTrack(nowMs, follower)
+    // As Nagle's algorithm has it: little waits for the answer to what is under way, and leaves with what has come by then.
+    if (follower.sent > follower.reached && log.bytesBetween(follower.sent, log.last.position) < options.gatherBytes) return
     while (follower.sent < log.last.position && log.bytesBetween(follower.reached, follower.sent) < options.windowBytes) {
       const entries = log.entriesAfter(follower.sent, options.messageMaxBytes)
       this.#send(nowMs, follower, entries)

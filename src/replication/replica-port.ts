@@ -41,6 +41,8 @@ export interface ReplicaOptions {
   readonly resendMs: number
   /** At most about so many bytes of effects in one message. */
   readonly messageMaxBytes: number
+  /** While something is unanswered, entries are not sent before so many bytes of them wait. */
+  readonly gatherBytes: number
   /** At most about so many messages' worth of unanswered bytes per replica; more waits in the log. */
   readonly windowBytes: number
   /** A log longer than this gives up the learners that hold it; writes are refused while in-sync replicas hold it. */
@@ -83,10 +85,11 @@ export const replicaDefaults = {
   backupTimeoutMs: 1000,
   resendMs: 200,
   messageMaxBytes: 256 * 1024,
+  gatherBytes: 16 * 1024,
   windowBytes: 4 * 1024 * 1024,
   logMaxBytes: 64 * 1024 * 1024,
   // Per partition: with 240 of them a node keeps some 60 MiB of logs at the most.
-  logRetainBytes: 256 * 1024,
+  logRetainBytes: 32 * 1024,
   chunkMaxBytes: 256 * 1024,
   copyBytesPerSecond: 64 * 1024 * 1024,
   sessionTtlMs: 60_000,

@@ -107,6 +107,7 @@ export class SimulatedShard {
           minInSync: setting.minInSync,
           // Small, so that a run sees windows, retained logs and snapshots of several chunks.
           messageMaxBytes: setting.messageMaxBytes,
+          gatherBytes: random.next() < 0.5 ? 0 : 400,
           windowBytes: 4000,
           chunkMaxBytes: 150,
           logRetainBytes: random.next() < 0.5 ? 0 : 1500,
