@@ -6,7 +6,7 @@ import { NearstateError } from '../base/errors.ts'
 import type { JobHandle, JobState, JobStatus } from '../client/jobs.ts'
 import { parseJson } from './arguments.ts'
 import { globalOptions, withGrid } from './cluster-access.ts'
-import { isTerminal, printJson, printLine, printTable } from './output.ts'
+import { framesOf, isTerminal, printJson, printLine, printTable } from './output.ts'
 
 export function registerJob(program: Command): void {
   const job = program.command('job').description('stream jobs')
@@ -80,6 +80,7 @@ async function show(name: string, wait: boolean, command: Command): Promise<void
   if (options.json) return printJson(status)
   printLine(`${status.name}: ${coloured(status.status)}, submitted ${formatTime(status.submittedAt)}, guarantee ${status.guarantee}`)
   if (status.failure !== undefined) printLine(`failed: ${status.failure}`)
+  for (const frame of framesOf(status.failureStack).slice(0, 1)) printLine(frame)
   printStages(status)
 }
 
@@ -144,6 +145,8 @@ function coloured(status: JobState): string {
 
 /** A watched job that failed makes the command fail. */
 function failIfFailed(status: JobStatus): void {
-  if (status.status === 'failed')
-    throw new NearstateError('FUNCTION_FAILED', `Job "${status.name}" failed: ${status.failure ?? 'no reason was given'}`)
+  if (status.status !== 'failed') return
+  const [functionStack] = framesOf(status.failureStack)
+  const details = functionStack === undefined ? {} : { functionStack }
+  throw new NearstateError('FUNCTION_FAILED', `Job "${status.name}" failed: ${status.failure ?? 'no reason was given'}`, details)
 }

@@ -69,6 +69,9 @@ function remedyOf(error: NearstateError): string | undefined {
   }
 }
 
+/** Lines of a stack that name a place; the message before them says what its error says. */
+export const framesOf = (stack: string | undefined): readonly string[] => (stack ?? '').split('\n').filter(line => /^\s+at /.test(line))
+
 /** Writes an error to standard error, as one JSON object with --json, and makes the exit code say so. */
 export function reportError(thrown: unknown, json: boolean): void {
   process.exitCode = 1
@@ -80,7 +83,7 @@ export function reportError(thrown: unknown, json: boolean): void {
     return
   }
   process.stderr.write(`${styleText('red', 'error', { stream: process.stderr })} ${error.code}: ${error.message}\n`)
-  if (error.functionStack !== undefined) process.stderr.write(`${error.functionStack}\n`)
+  for (const frame of framesOf(error.functionStack)) process.stderr.write(`${frame}\n`)
   if (remedy !== undefined) process.stderr.write(`${remedy}\n`)
   if (error.code === 'INTERNAL' && thrown instanceof Error && process.env['NEARSTATE_DEBUG'] !== undefined)
     process.stderr.write(`${thrown.stack}\n`)
