@@ -1,5 +1,6 @@
 import { type Duration, parseDuration } from '../base/duration.ts'
 import { invalidArgument } from '../base/errors.ts'
+import { checkNode } from '../base/node-version.ts'
 import { checkOptions } from './call-options.ts'
 import { Grid } from './grid.ts'
 
@@ -17,6 +18,7 @@ export interface ConnectOptions {
  * `requestTimeout`. From then on the grid reconnects by itself.
  */
 export async function connect(options: ConnectOptions): Promise<Grid> {
+  checkNode()
   checkOptions('connect', options, ['endpoints', 'requestTimeout', 'routing'], {
     tls: 'encryption comes with the security release; today nodes listen on loopback only',
     token: 'authentication comes with the security release; today nodes listen on loopback only',
