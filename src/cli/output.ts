@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import Table from 'cli-table3'
 import { messageOf, NearstateError } from '../base/errors.ts'
+import { UsageError } from './arguments.ts'
 
 // Who reads may leave early (`| head`): what is left to say then is for nobody.
 process.stdout.on('error', (failure: NodeJS.ErrnoException) => {
@@ -74,7 +75,7 @@ export const framesOf = (stack: string | undefined): readonly string[] => (stack
 
 /** Writes an error to standard error, as one JSON object with --json, and makes the exit code say so. */
 export function reportError(thrown: unknown, json: boolean): void {
-  process.exitCode = 1
+  process.exitCode = thrown instanceof UsageError ? 2 : 1
   const error = thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', messageOf(thrown), { cause: thrown })
   const remedy = remedyOf(error)
   if (json) {
