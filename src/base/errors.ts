@@ -34,7 +34,7 @@ const table = {
   OUTCOME_UNKNOWN: { grpcStatus: 2, retryable: false, meaning: 'A write was sent and not answered; it may or may not have happened.' },
   FUNCTION_FAILED: { grpcStatus: 2, retryable: false, meaning: 'A user function threw or was stopped; message and stack are its own.' },
   CANCELLED: { grpcStatus: 1, retryable: false, meaning: 'The caller aborted the call.' },
-  UNSUPPORTED_VERSION: { grpcStatus: 12, retryable: false, meaning: 'The two ends speak no common wire version.' },
+  UNSUPPORTED_VERSION: { grpcStatus: 12, retryable: false, meaning: 'The two ends speak no common wire version, or this Node is too old.' },
   UNAVAILABLE: { grpcStatus: 14, retryable: true, meaning: 'The cluster or the node cannot be reached now; nothing was done.' },
   INTERNAL: { grpcStatus: 13, retryable: false, meaning: 'A defect in Nearstate; please report it.' },
 } as const satisfies Record<string, CodeRow>

@@ -12,7 +12,7 @@ import { basename, dirname, resolve } from 'node:path'
 import { build, type BuildFailure, type Message, type Plugin } from 'esbuild'
 import { present, unreachable } from '../base/assert.ts'
 import { formatByteSize } from '../base/byte-size.ts'
-import { invalidArgument, messageOf } from '../base/errors.ts'
+import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
 import { judgeImport } from './allowed-imports.ts'
 
 /** Of code and of source map, each. */
@@ -29,7 +29,7 @@ export interface BundledFile {
 
 /**
  * Bundles a TypeScript or JavaScript file with everything it imports, but not `nearstate` itself.
- * INVALID_ARGUMENT for a missing file, an error in the code (with file, line and column), an import that cannot run inside a
+ * A relative path starts at the working directory. NOT_FOUND for a missing file; INVALID_ARGUMENT for an error in the code (with file, line and column), an import that cannot run inside a
  * shard, or a bundle above 4 MiB.
  */
 export async function bundleFile(path: string): Promise<BundledFile> {
@@ -70,7 +70,7 @@ export async function bundleFile(path: string): Promise<BundledFile> {
 
 async function checkIsFile(path: string, entry: string): Promise<void> {
   const found = await stat(entry).catch(() => undefined)
-  if (found === undefined) throw invalidArgument(`Cannot bundle "${path}": there is no such file (looked for ${entry})`)
+  if (found === undefined) throw new NearstateError('NOT_FOUND', `Cannot bundle "${path}": there is no such file (looked for ${entry})`)
   if (!found.isFile()) throw invalidArgument(`Cannot bundle "${path}": it is not a file`)
 }
 

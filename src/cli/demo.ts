@@ -2,10 +2,12 @@
  * `nearstate demo`: a cluster on this machine, the retail-360 job over it, readers meanwhile, a summary.
  * Owns: the order of things, and that nothing is left running however it ends.
  */
+import { readdir, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Command, Option } from 'commander'
-import { invalidArgument, NearstateError } from '../base/errors.ts'
+import { formatDuration } from '../base/duration.ts'
+import { NearstateError } from '../base/errors.ts'
 import { connect } from '../client/connect.ts'
 import type { Grid } from '../client/grid.ts'
 import type { JobStatus } from '../client/jobs.ts'
@@ -36,7 +38,13 @@ export function registerDemo(program: Command): void {
   program
     .command('demo')
     .description('run a cluster here with the retail-360 job: orders in, live customer profiles out')
-    .option('--data <dir>', 'replay the Online Retail CSV files of a folder (plain or gzip), instead of generated orders')
+    .addOption(
+      new Option('--data <dir>', 'replay the Online Retail CSV files of a folder (plain or gzip), instead of generated orders').conflicts([
+        'seed',
+        'lines',
+        'rate',
+      ]),
+    )
     .addOption(new Option('--nodes <n>', 'node processes').default(3).argParser(wholeNumber('--nodes', 1, 16)))
     .addOption(new Option('--shards <n>', 'shards of each node').default(1).argParser(wholeNumber('--shards', 1, 64)))
     .addOption(
@@ -53,13 +61,13 @@ export function registerDemo(program: Command): void {
 }
 
 async function runDemo(options: DemoOptions): Promise<void> {
-  const args = jobArguments(options)
+  const args = await jobArguments(options)
   const { startDevCluster } = await import('../node/dev.ts')
   const interrupted = new AbortController()
   const onSignal = (): void => interrupted.abort()
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
   try {
-    if (options.json !== true) printLine(`Starting ${counted(options.nodes, 'node')} with ${counted(options.shards, 'shard')} each ...`)
+    tellPhase(options, `Starting ${counted(options.nodes, 'node')} with ${counted(options.shards, 'shard')} each ...`)
     // Nodes that stop one after the other warn of each other: true, and of no use here.
     const cluster = await startDevCluster({ nodes: options.nodes, shards: options.shards, port: 0, logLevel: 'error' })
     try {
@@ -82,13 +90,27 @@ async function runDemo(options: DemoOptions): Promise<void> {
   }
 }
 
-function jobArguments({ data, seed, lines, rate }: DemoOptions): object {
+async function jobArguments({ data, seed, lines, rate }: DemoOptions): Promise<object> {
   if (data === undefined) {
     return { orders: { seed: seed ?? generated.seed, count: lines ?? generated.lines, ratePerSecond: rate ?? generated.rate } }
   }
-  if (seed !== undefined || lines !== undefined || rate !== undefined)
-    throw invalidArgument('--seed, --lines and --rate are of generated orders: leave them out with --data')
+  await checkData(data)
   return { data: resolve(data) }
+}
+
+/** What is wrong with the data is said before nodes are started for it; patterns are the job's to resolve. */
+async function checkData(data: string): Promise<void> {
+  const path = resolve(data)
+  const found = await stat(path).catch(() => undefined)
+  if (found === undefined && !/[*?[\]{}]/.test(data)) throw new NearstateError('NOT_FOUND', `Cannot replay --data: there is no "${path}"`)
+  if (found?.isDirectory() === true && !(await readdir(path)).some(name => /\.csv(\.gz)?$/i.test(name)))
+    throw new NearstateError('NOT_FOUND', `Cannot replay --data: folder "${path}" holds no *.csv or *.csv.gz`)
+}
+
+/** Where standard output is read by a program, people see on standard error how far it is; with --json only a terminal shows it. */
+function tellPhase({ json }: DemoOptions, text: string): void {
+  if (json !== true && isTerminal()) printLine(text)
+  else if (json !== true || process.stderr.isTTY) process.stderr.write(`${text}\n`)
 }
 
 /** Runs the job with readers beside it, then kills a node under load, and prints what came of it. */
@@ -99,7 +121,7 @@ async function present(options: DemoOptions, cluster: DevCluster, grid: Grid, ar
   try {
     const job = await grid.jobs.submit(jobFile, { args, timeout: '60s', signal })
     const startedAt = performance.now()
-    if (isHuman) printLine(`Job "${job.name}" runs on every shard; readers ask for profiles meanwhile.`)
+    tellPhase(options, `Job "${job.name}" runs on every shard; readers ask for profiles meanwhile.`)
     readers.start()
     const ended = await job.ended({
       signal,
@@ -114,9 +136,10 @@ async function present(options: DemoOptions, cluster: DevCluster, grid: Grid, ar
     if (ended.status !== 'completed')
       throw new NearstateError('FUNCTION_FAILED', `The job has ${ended.status}: ${ended.failure ?? 'no reason was given'}`)
     await readers.stop()
+    tellPhase(options, `All of it is processed, in ${formatDuration(ranMs)}; now the figures are read from the grid.`)
     const figures = await retailFigures(grid)
     const { latencyMs } = readers
-    if (isHuman && options.nodes > 1) printLine('The job is done. Now a node is killed, under reads and writes of four clients ...')
+    if (options.nodes > 1) tellPhase(options, 'The job is done. Now a node is killed, under reads and writes of four clients ...')
     const fault = options.nodes > 1 ? await killUnderLoad(cluster, signal) : nothingKilled
     const result: DemoResult = {
       ...figures,

@@ -6,7 +6,8 @@ import { NearstateError } from '../base/errors.ts'
 import type { JobHandle, JobState, JobStatus } from '../client/jobs.ts'
 import { parseJson } from './arguments.ts'
 import { globalOptions, withGrid } from './cluster-access.ts'
-import { isTerminal, printJson, printLine, printTable } from './output.ts'
+import { counted } from './demo-summary.ts'
+import { framesOf, isTerminal, printJson, printLine, printTable, reportError } from './output.ts'
 
 export function registerJob(program: Command): void {
   const job = program.command('job').description('stream jobs')
@@ -48,6 +49,7 @@ async function submit(file: string, flags: SubmitFlags, command: Command): Promi
     const job = await grid.jobs.submit(file, submitOptions)
     return flags.watch === true ? watch(job, options.json) : job.status()
   })
+  if (status === undefined) return
   if (options.json) printJson(status)
   else if (flags.watch === true) printStages(status)
   else printLine(`Job "${status.name}" runs. "nearstate job show ${status.name} --watch" shows how it goes.`)
@@ -77,9 +79,11 @@ async function show(name: string, wait: boolean, command: Command): Promise<void
     const job = grid.jobs.get(name)
     return wait ? watch(job, options.json) : job.status()
   })
+  if (status === undefined) return
   if (options.json) return printJson(status)
   printLine(`${status.name}: ${coloured(status.status)}, submitted ${formatTime(status.submittedAt)}, guarantee ${status.guarantee}`)
   if (status.failure !== undefined) printLine(`failed: ${status.failure}`)
+  for (const frame of framesOf(status.failureStack).slice(0, 1)) printLine(frame)
   printStages(status)
 }
 
@@ -90,22 +94,42 @@ async function cancel(name: string, command: Command): Promise<void> {
   else printLine(`Job "${name}" is ${status.status}.`)
 }
 
-/** Waits for the end; on a terminal one line is rewritten meanwhile. */
-async function watch(job: JobHandle, quiet: boolean): Promise<JobStatus> {
-  if (quiet || !isTerminal()) return job.ended()
-  const startedAtMs = performance.now()
-  const status = await job.ended({
-    onStatus: now => process.stdout.write(`\r\u001b[K${coloured(now.status)}  ${progressLine(now, performance.now() - startedAtMs)}`),
-  })
-  process.stdout.write('\n')
-  return status
+/** Waits for the end; on a terminal one line is rewritten meanwhile. Undefined: Ctrl-C came before, and it was said that the job runs on. */
+async function watch(job: JobHandle, json: boolean): Promise<JobStatus | undefined> {
+  const interrupted = new AbortController()
+  const { signal } = interrupted
+  const onSignal = (): void => interrupted.abort()
+  process.once('SIGINT', onSignal)
+  try {
+    if (json || !isTerminal()) return await job.ended({ signal })
+    const startedAtMs = performance.now()
+    return await job
+      .ended({
+        signal,
+        onStatus: now => process.stdout.write(`\r\u001b[K${coloured(now.status)}  ${progressLine(now, performance.now() - startedAtMs)}`),
+      })
+      .finally(() => process.stdout.write('\n'))
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown
+    tellThatItRunsOn(job.name, json)
+    return undefined
+  } finally {
+    process.off('SIGINT', onSignal)
+  }
+}
+
+function tellThatItRunsOn(name: string, json: boolean): void {
+  const text = `Job "${name}" runs on: "nearstate job cancel ${name}" stops it, "nearstate job show ${name} --watch" watches it again.`
+  if (json) reportError(new NearstateError('CANCELLED', text), json)
+  else process.stderr.write(`${text}\n`)
+  process.exitCode = 130
 }
 
 function progressLine(status: JobStatus, elapsedMs: number): string {
   const rows = rowsIn(status)
   const rate = elapsedMs < 500 ? '' : `, ${Math.round((rows / elapsedMs) * 1000).toLocaleString('en')}/s`
   const dead = total(status, 'deadLetters')
-  return `${rows.toLocaleString('en')} rows in${rate}${dead > 0 ? `, ${dead.toLocaleString('en')} dead letters` : ''}, ${formatDuration(elapsedMs)}`
+  return `${counted(rows, 'row')} in${rate}${dead > 0 ? `, ${counted(dead, 'dead letter')}` : ''}, ${formatDuration(elapsedMs)}`
 }
 
 function printStages(status: JobStatus): void {
@@ -144,6 +168,8 @@ function coloured(status: JobState): string {
 
 /** A watched job that failed makes the command fail. */
 function failIfFailed(status: JobStatus): void {
-  if (status.status === 'failed')
-    throw new NearstateError('FUNCTION_FAILED', `Job "${status.name}" failed: ${status.failure ?? 'no reason was given'}`)
+  if (status.status !== 'failed') return
+  const [functionStack] = framesOf(status.failureStack)
+  const details = functionStack === undefined ? {} : { functionStack }
+  throw new NearstateError('FUNCTION_FAILED', `Job "${status.name}" failed: ${status.failure ?? 'no reason was given'}`, details)
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The `nearstate` command. Checks the Node version before anything is loaded that needs it. */
-import { complaintAboutNode } from './node-version.ts'
+import { complaintAboutNode } from '../base/node-version.ts'
 
 const complaint = complaintAboutNode(process.versions.node)
 if (complaint === undefined) {
@@ -9,6 +9,6 @@ if (complaint === undefined) {
   const { run } = await import('./program.ts')
   await run(process.argv)
 } else {
-  process.stderr.write(`${complaint}\n`)
+  process.stderr.write(`${complaint}, or in a checkout use "npm run nearstate -- ..." which brings its own.\n`)
   process.exitCode = 1
 }

@@ -1,7 +1,7 @@
 /** `nearstate map ...`: definitions, entries and figures of maps. */
 import { type Command, Option } from 'commander'
-import { formatByteSize } from '../base/byte-size.ts'
-import { type Duration, formatDuration } from '../base/duration.ts'
+import { formatByteSize, parseByteSize } from '../base/byte-size.ts'
+import { type Duration, formatDuration, parseDuration } from '../base/duration.ts'
 import { NearstateError } from '../base/errors.ts'
 import type { NodeFigures } from '../client/cluster-stats.ts'
 import type { Grid } from '../client/grid.ts'
@@ -9,9 +9,9 @@ import type { GridMap } from '../client/grid-map.ts'
 import type { MapOptions } from '../client/maps.ts'
 import { type KeyCodec, parseKeyCodec } from '../keys/key-codec.ts'
 import type { AnyKey } from '../keys/key-space.ts'
-import { parseJson, wholeNumber } from './arguments.ts'
+import { asWritten, parseJson, wholeNumber } from './arguments.ts'
 import { type GlobalOptions, globalOptions, withGrid } from './cluster-access.ts'
-import { keyJson, keyText, parseKey } from './key-text.ts'
+import { keyJson, keyText, parseKey as readKey } from './key-text.ts'
 import { printJson, printLine, printTable } from './output.ts'
 
 interface KeyOptions {
@@ -62,7 +62,9 @@ export function registerMap(program: Command): void {
     .option('--ttl <duration>', 'time to live of entries written without one')
     .option('--max-idle <duration>', 'idle time of entries written without one')
     .option('--max-bytes <size>', 'primary bytes over the whole cluster, such as 512mb')
-    .option('--eviction <policy>', 'at max-bytes: none refuses writes, lru and lfu make room')
+    .addOption(
+      new Option('--eviction <policy>', 'at max-bytes: none refuses writes, lru and lfu make room').choices(['none', 'lru', 'lfu']),
+    )
     .action(
       (name: string, options: KeyOptions & ExpiryFlags & { maxBytes?: string; eviction?: 'none' | 'lru' | 'lfu' }, command: Command) =>
         create(name, options, command),
@@ -87,9 +89,18 @@ interface OpenMap {
 async function openMap(grid: Grid, name: string, options: KeyOptions): Promise<OpenMap> {
   const complete = options.keyCodec !== undefined && options.keySpace !== undefined
   const known = complete ? undefined : (await grid.maps.list()).find(info => info.name === name)
-  const codec = parseKeyCodec(options.keyCodec ?? known?.keyCodec ?? 'string')
+  const codec = asWritten(() => parseKeyCodec(options.keyCodec ?? known?.keyCodec ?? 'string'))
   return { map: grid.map(name, { name: options.keySpace ?? known?.keySpace ?? name, codec }), codec }
 }
+
+/** The map as it is; NOT_FOUND when there is none. */
+async function openKnownMap(grid: Grid, name: string): Promise<GridMap<AnyKey, unknown>> {
+  if (!(await grid.maps.list()).some(info => info.name === name)) throw noSuchMap(name)
+  return (await openMap(grid, name, {})).map
+}
+
+const noSuchMap = (name: string): NearstateError => new NearstateError('NOT_FOUND', `There is no map "${name}"`)
+const parseKey = (codec: KeyCodec, text: string): unknown => asWritten(() => readKey(codec, text))
 
 async function get(name: string, key: string, keyOptions: KeyOptions, command: Command): Promise<void> {
   const options = globalOptions(command)
@@ -167,8 +178,7 @@ async function list(command: Command): Promise<void> {
 async function stats(name: string | undefined, command: Command): Promise<void> {
   const options = globalOptions(command)
   const nodes = await withGrid(options, async grid => {
-    if (name !== undefined && !(await grid.maps.list()).some(info => info.name === name))
-      throw new NearstateError('NOT_FOUND', `There is no map "${name}"`)
+    if (name !== undefined && !(await grid.maps.list()).some(info => info.name === name)) throw noSuchMap(name)
     return grid.cluster.stats()
   })
   const rows = figuresOf(nodes, name).sort((a, b) => (a.map < b.map ? -1 : a.map > b.map ? 1 : 0))
@@ -181,13 +191,13 @@ async function stats(name: string | undefined, command: Command): Promise<void> 
 
 async function size(name: string, command: Command): Promise<void> {
   const options = globalOptions(command)
-  const entries = await withGrid(options, async grid => (await openMap(grid, name, {})).map.size())
+  const entries = await withGrid(options, async grid => (await openKnownMap(grid, name)).size())
   done(options, { map: name, entries }, String(entries))
 }
 
 async function clear(name: string, command: Command): Promise<void> {
   const options = globalOptions(command)
-  await withGrid(options, async grid => (await openMap(grid, name, {})).map.clear())
+  await withGrid(options, async grid => (await openKnownMap(grid, name)).clear())
   done(options, { map: name, cleared: true }, 'Cleared.')
 }
 
@@ -199,9 +209,9 @@ async function create(
   const options = globalOptions(command)
   const { keySpace = name, keyCodec = 'string', maxBytes, eviction } = flags
   const mapOptions: MapOptions = {
-    key: { name: keySpace, codec: parseKeyCodec(keyCodec) },
+    key: { name: keySpace, codec: asWritten(() => parseKeyCodec(keyCodec)) },
     ...expiryOf(flags),
-    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(maxBytes === undefined ? {} : { maxBytes: asWritten(() => parseByteSize(maxBytes, '--max-bytes')) }),
     ...(eviction === undefined ? {} : { eviction }),
   }
   const info = await withGrid(options, grid => grid.maps.create(name, mapOptions))
@@ -219,9 +229,14 @@ function done(options: GlobalOptions, json: unknown, text: string): void {
   else printLine(text)
 }
 
+function checkDuration(option: string, duration: Duration): Duration {
+  asWritten(() => parseDuration(duration, option))
+  return duration
+}
+
 const expiryOf = ({ ttl, maxIdle }: ExpiryFlags): ExpiryFlags => ({
-  ...(ttl === undefined ? {} : { ttl }),
-  ...(maxIdle === undefined ? {} : { maxIdle }),
+  ...(ttl === undefined ? {} : { ttl: checkDuration('--ttl', ttl) }),
+  ...(maxIdle === undefined ? {} : { maxIdle: checkDuration('--max-idle', maxIdle) }),
 })
 
 interface MapRow {

@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import Table from 'cli-table3'
 import { messageOf, NearstateError } from '../base/errors.ts'
+import { UsageError } from './arguments.ts'
 
 // Who reads may leave early (`| head`): what is left to say then is for nobody.
 process.stdout.on('error', (failure: NodeJS.ErrnoException) => {
@@ -88,9 +89,12 @@ function remedyOf(error: NearstateError): string | undefined {
   }
 }
 
+/** Lines of a stack that name a place; the message before them says what its error says. */
+export const framesOf = (stack: string | undefined): readonly string[] => (stack ?? '').split('\n').filter(line => /^\s+at /.test(line))
+
 /** Writes an error to standard error, as one JSON object with --json, and makes the exit code say so. */
 export function reportError(thrown: unknown, json: boolean): void {
-  process.exitCode = 1
+  process.exitCode = thrown instanceof UsageError ? 2 : 1
   const error = thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', messageOf(thrown), { cause: thrown })
   const remedy = remedyOf(error)
   if (json) {
@@ -99,7 +103,7 @@ export function reportError(thrown: unknown, json: boolean): void {
     return
   }
   process.stderr.write(`${styleText('red', 'error', { stream: process.stderr })} ${error.code}: ${error.message}\n`)
-  if (error.functionStack !== undefined) process.stderr.write(`${error.functionStack}\n`)
+  for (const frame of framesOf(error.functionStack)) process.stderr.write(`${frame}\n`)
   if (remedy !== undefined) process.stderr.write(`${remedy}\n`)
   if (error.code === 'INTERNAL' && thrown instanceof Error && process.env['NEARSTATE_DEBUG'] !== undefined)
     process.stderr.write(`${thrown.stack}\n`)

@@ -14,10 +14,11 @@ import { registerStart } from './start.ts'
 /** Runs one command line; sets the exit code: 0 done, 1 failed, 2 wrong usage. */
 export async function run(argv: readonly string[]): Promise<void> {
   const wantsJson = argv.includes('--json')
+  const program = createProgram(wantsJson)
   try {
-    await createProgram(wantsJson).parseAsync([...argv])
+    await program.parseAsync([...argv])
   } catch (error) {
-    if (error instanceof CommanderError) reportUsage(error, wantsJson)
+    if (error instanceof CommanderError) reportUsage(error, wantsJson, groupOf(program, argv))
     else reportError(error, wantsJson)
   }
 }
@@ -34,6 +35,9 @@ export function createProgram(wantsJson: boolean): Command {
       writeErr: text => {
         if (!wantsJson) process.stderr.write(text)
       },
+      writeOut: text => {
+        process.stdout.write(wantsJson && text.trim() === release ? `${JSON.stringify({ version: release })}\n` : text)
+      },
     })
     .exitOverride()
     .showHelpAfterError('(see --help)')
@@ -49,10 +53,19 @@ export function createProgram(wantsJson: boolean): Command {
 
 const collect = (value: string, earlier: readonly string[] | undefined): readonly string[] => [...(earlier ?? []), value]
 
-function reportUsage(error: CommanderError, wantsJson: boolean): void {
+/** The command whose subcommand is wanted, where none was given. */
+const groupOf = (program: Command, argv: readonly string[]): Command =>
+  program.commands.find(command => argv.includes(command.name())) ?? program
+
+function reportUsage(error: CommanderError, wantsJson: boolean, group: Command): void {
   if (error.exitCode === 0) return
   process.exitCode = 2
   if (!wantsJson) return // commander has told
-  const message = error.message.replace(/^error: /, '')
+  const message = error.code === 'commander.help' ? commandWanted(group) : error.message.replace(/^error: /, '')
   process.stderr.write(`${JSON.stringify({ error: { code: 'INVALID_ARGUMENT', message, retryable: false } })}\n`)
+}
+
+function commandWanted(group: Command): string {
+  const name = group.parent === null ? group.name() : `${group.parent.name()} ${group.name()}`
+  return `A command is wanted after "${name}": ${group.commands.map(command => command.name()).join(', ')}`
 }

@@ -16,7 +16,7 @@ import { Router } from './router.ts'
 import { Topology } from './topology.ts'
 
 export interface ConnectionEvent {
-  /** `connected` and `disconnected`: the cluster's description (control service). `up` and `down`: the stream to one shard. */
+  /** `connected` and `disconnected`: the cluster's description (control service). `up` and `down`: the stream to one shard; one `down` for each loss. */
   readonly type: 'connected' | 'disconnected' | 'up' | 'down'
   readonly address: string
   readonly error?: NearstateError

@@ -223,13 +223,16 @@ export class Router implements PipeOwner {
 
   onPipeDown(pipe: ShardPipe, operations: readonly Operation[], error: NearstateError): void {
     this.#pipes = []
+    // One loss is told once, however often it is dialled in vain.
+    let isNews = true
     for (const link of this.#links.values()) {
       if (link.pipe !== pipe) continue
       link.pipe = undefined
       link.failures += 1
+      isNews = link.failures === 1
       link.againAtMs = performance.now() + backoffMs(link.failures)
     }
-    if (!this.#closed) this.#options.onPipeDown(pipe.address, error)
+    if (!this.#closed && isNews) this.#options.onPipeDown(pipe.address, error)
     for (const operation of operations) {
       const isOver = this.#closed || error.code === 'UNSUPPORTED_VERSION' || error.code === 'INVALID_ARGUMENT'
       const mayHaveHappened = operation.sent && isWrite(operation.kind) && error.code !== 'UNSUPPORTED_VERSION'

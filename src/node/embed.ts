@@ -2,6 +2,7 @@
 import { loadConfig } from '../config/load-config.ts'
 import { EmbeddedCoordinator } from '../coordinator/embedded.ts'
 import { invalidArgument } from '../base/errors.ts'
+import { checkNode } from '../base/node-version.ts'
 import { backupsOf, memoryShareOf, portsOf } from './one-machine.ts'
 import { type RunningNode, runNode } from './run-node.ts'
 
@@ -9,7 +10,8 @@ import { type RunningNode, runNode } from './run-node.ts'
 export type NodeOptions = Readonly<Record<string, string | number | boolean>>
 
 /** Starts a node in this process; resolves when it has joined. `ready` of it resolves when the cluster serves. */
-export function startNode(options: NodeOptions = {}): Promise<RunningNode> {
+export async function startNode(options: NodeOptions = {}): Promise<RunningNode> {
+  checkNode()
   return runNode(configOf(options))
 }
 
@@ -40,6 +42,7 @@ const patience = { replicaLease: '2s', backupTimeout: '5s', suspicionSilence: '5
 
 /** Starts several nodes in this process, around one coordinator in it; resolves when the cluster serves. For tests and trials. */
 export async function startCluster(options: ClusterOptions = {}): Promise<RunningCluster> {
+  checkNode()
   const { nodes: count = 1, shards = 1, port = 0 } = options
   if (!Number.isInteger(count) || count < 1 || count > nodesMax) {
     throw invalidArgument(`Cannot start a cluster of ${count} nodes in one process: 1 to ${nodesMax} are wanted`)

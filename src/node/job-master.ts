@@ -145,13 +145,17 @@ export class JobMaster {
     const splits = await this.#listSplits(graph)
     const view = this.#servingView(name)
     const assignment = assignmentOf(view, graph, splits)
-    const record = await this.#begin(name, bundle.hash, argsJson, view)
+    const { record, last } = await this.#begin(name, bundle.hash, argsJson, view)
     await this.#forgetOldest()
+    let isRefused = true
     try {
       await this.#options.bundles.put(bundle)
-      await this.#startTasks(record, described.graphHash, assignment)
+      await this.#prepareTasks(record, described.graphHash, assignment)
+      isRefused = false
+      await this.#runTasks(record)
     } catch (error) {
       await this.#end(record, 'failed', failureOfStart(error))
+      if (isRefused && last !== undefined) await this.#restore(record, last)
       throw error
     }
     const running = await this.#write(record, { ...record, status: 'running' })
@@ -176,11 +180,13 @@ export class JobMaster {
     return view
   }
 
-  /** Writes the record of a new attempt; ALREADY_EXISTS while the last one has not ended. */
-  async #begin(name: string, hash: string, argsJson: string, view: ClusterView): Promise<JobRecord> {
+  /** Writes the record of a new attempt, in place of the last one's; ALREADY_EXISTS while that has not ended. */
+  async #begin(name: string, hash: string, argsJson: string, view: ClusterView): Promise<{ record: JobRecord; last?: JobRecord }> {
+    let last: JobRecord | undefined
     const nodes = view.state.members.filter(member => member.status === 'alive').map(member => member.id)
     const record = await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(name), current => {
       if (current !== undefined && !isEnded(current)) throw alreadyThere(name, current.status)
+      last = current
       const attempt = (current?.attempt ?? 0) + 1
       return {
         name,
@@ -196,10 +202,17 @@ export class JobMaster {
       }
     })
     if (record === undefined) throw new NearstateError('INTERNAL', `job "${name}" has no record`)
-    return record
+    return last === undefined ? { record } : { record, last }
   }
 
-  async #startTasks(record: JobRecord, graphHash: string, assignment: Assignment): Promise<void> {
+  /** A run that was refused before it began leaves the record of the last one, but for the number that it has used (1). */
+  async #restore(refused: JobRecord, last: JobRecord): Promise<void> {
+    await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(last.name), current =>
+      current?.id === refused.id ? { ...last, attempt: refused.attempt } : undefined,
+    )
+  }
+
+  async #prepareTasks(record: JobRecord, graphHash: string, assignment: Assignment): Promise<void> {
     const { name: job, attempt, hash, argsJson } = record
     const controls = this.#controls(record)
     const request = { job, attempt, hash, argsJson, assignmentJson: JSON.stringify(assignment) }
@@ -211,7 +224,11 @@ export class JobMaster {
         `Cannot start job "${job}": its file builds different graphs on different shards; it must depend on its arguments only, not on time, chance or the machine`,
       )
     }
-    await Promise.all(controls.map(control => control.runJob({ job, attempt }, { timeoutMs: startTimeoutMs })))
+  }
+
+  async #runTasks(record: JobRecord): Promise<void> {
+    const { name: job, attempt } = record
+    await Promise.all(this.#controls(record).map(control => control.runJob({ job, attempt }, { timeoutMs: startTimeoutMs })))
   }
 
   #controls(record: JobRecord): readonly NodeControl[] {

@@ -81,7 +81,7 @@ export class MapRegistry {
     const definition = known !== undefined && !this.#isDropped(known) ? known : await this.#createOrRead(settings)
     if (definition.keySpace !== ask.keySpace || formatKeyCodec(definition.keyCodec) !== formatKeyCodec(ask.keyCodec)) {
       throw invalidArgument(
-        `Cannot open map "${ask.name}" with key space "${ask.keySpace}" (${formatKeyCodec(ask.keyCodec)}): its key space is "${definition.keySpace}" (${formatKeyCodec(definition.keyCodec)})`,
+        `Cannot open map "${ask.name}" with key space "${ask.keySpace}" (${formatKeyCodec(ask.keyCodec)}): its key space is "${definition.keySpace}" (${formatKeyCodec(definition.keyCodec)}); use that one, or a map of another name`,
       )
     }
     if (this.#table.get(ask.name)?.id !== definition.id) this.#answered.set(ask.name, definition)

@@ -142,7 +142,7 @@ export function keySpaceRefusal(handle: MapHandle, keySpace: string, codecText: 
   if (definition.keySpace === keySpace && handle.codecText === codecText) return undefined
   return new NearstateError(
     'INVALID_ARGUMENT',
-    `Cannot use map "${definition.name}" with key space "${keySpace}" (${codecText}): its keys are "${definition.keySpace}" (${handle.codecText})`,
+    `Cannot use map "${definition.name}" with key space "${keySpace}" (${codecText}): its keys are "${definition.keySpace}" (${handle.codecText}); use that key space, or a map of another name`,
   )
 }
 

@@ -78,7 +78,7 @@ describe('bundleFile', () => {
 
   it('names a missing file, and a folder', async () => {
     const missing = join(root, 'one/missing.ts')
-    await expect(bundleFile(missing)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining(missing) })
+    await expect(bundleFile(missing)).rejects.toMatchObject({ code: 'NOT_FOUND', message: expect.stringContaining(missing) })
     await expect(bundleFile(root)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining('not a file') })
   })
 

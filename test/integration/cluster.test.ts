@@ -162,6 +162,27 @@ describe('a cluster in one process', () => {
     await expect(grid.jobs.submit(path)).rejects.toMatchObject({ message: expect.stringContaining('/no/such/orders.csv') })
   })
 
+  it('keeps what it knows of the last run of a job when another submit under its name is refused', async () => {
+    const numbers = (space: string): string =>
+      file(
+        `numbers-${space}.ts`,
+        endlessJob
+          .replace("'endless'", "'numbers'")
+          .replace('ratePerSecond: 2000', 'count: 10')
+          .replace("'latest'", "'ten'")
+          .replace("'id'", `'${space}'`),
+      )
+    const ended = await (await grid.jobs.submit(numbers('id'))).ended()
+    await expect(grid.jobs.submit(numbers('other'))).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(/keys are "id".*use that key space, or a map of another name/),
+    })
+    expect(await grid.jobs.get('numbers').status()).toEqual(ended)
+    const again = await (await grid.jobs.submit(numbers('id'))).ended()
+    expect(again.status).toBe('completed')
+    expect(again.id).not.toBe(ended.id)
+  })
+
   it('refuses to recover without consent', async () => {
     await expect(grid.cluster.recoverPartitions({ acceptLoss: false as true })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     expect(await grid.cluster.recoverPartitions({ acceptLoss: true })).toBe(0)

@@ -1,3 +1,4 @@
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import { describe, expect, it, vi } from 'vitest'
 import { runCommand } from './command-line.ts'
@@ -29,10 +30,53 @@ describe('the command line', () => {
     expect(errorOf(json.stderr)).toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
-  it('refuses a duration that is none', async () => {
-    const result = await runCommand(['status', '--timeout', '5 parsecs'])
-    expect(result.code).toBe(1)
-    expect(result.stderr).toContain('5 parsecs')
+  it('says at once that nobody listens, and names a port that is HTTP', async () => {
+    const server = createHttpServer((_, response) => response.end('ok'))
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    try {
+      const [refused, http] = await Promise.all([
+        runCommand(['status', '--json', '--endpoint', '127.0.0.1:1,localhost:2', '--timeout', '45s']),
+        runCommand(['status', '--json', '--endpoint', `127.0.0.1:${port}`, '--timeout', '1s']),
+      ])
+      const message = 'Cannot reach the cluster at 127.0.0.1:1 (nothing listens there), localhost:2 (nothing listens there)'
+      expect(errorOf(refused.stderr)).toMatchObject({ code: 'UNAVAILABLE', message, remedy: expect.stringContaining('nearstate dev') })
+      expect(errorOf(http.stderr)).toMatchObject({
+        code: 'UNAVAILABLE',
+        message: expect.stringContaining(`127.0.0.1:${port} answers as an HTTP port does; the control port of a node is wanted`),
+      })
+      expect(http.stderr).not.toContain('Resolution note')
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
+  it('refuses what was written wrongly with 2', async () => {
+    const [duration, endpoint, value, eviction] = await Promise.all([
+      runCommand(['status', '--timeout', '5 parsecs']),
+      runCommand(['status', '-e', 'localhost:123456']),
+      runCommand(['map', 'set', 'm', 'k', 'no JSON']),
+      runCommand(['map', 'create', 'm', '--eviction', 'some']),
+    ])
+    expect([duration.code, endpoint.code, value.code, eviction.code]).toEqual([2, 2, 2, 2])
+    expect(duration.stderr).toContain('5 parsecs')
+    expect(endpoint.stderr).toContain('localhost:123456')
+  })
+
+  it('asks for a command where none is given, and tells its version, as JSON with --json', async () => {
+    const [none, group, version] = await Promise.all([
+      runCommand(['--json']),
+      runCommand(['job', '--json']),
+      runCommand(['--version', '--json']),
+    ])
+    expect([none.code, group.code, version.code]).toEqual([2, 2, 0])
+    expect(errorOf(none.stderr)).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(/^A command is wanted after "nearstate": dev, /),
+    })
+    expect(errorOf(group.stderr)).toMatchObject({ message: 'A command is wanted after "nearstate job": submit, ls, show, cancel' })
+    expect(JSON.parse(version.stdout)).toEqual({ version: expect.stringMatching(/^\d+\.\d+\.\d+/) })
   })
 
   it('shows the configuration with origins, and starts nothing', async () => {

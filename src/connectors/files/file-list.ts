@@ -2,7 +2,8 @@
  * Which files a `path` means: a file, a folder (the files of the format directly in it, by name), a glob, or a list of these.
  * A name that exists is taken as it is, so a file called `a[1].csv` can be named. Each file once, ordered by path in code units.
  */
-import { glob, readdir, stat } from 'node:fs/promises'
+import { promises } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { invalidArgument, messageOf, NearstateError } from '../../base/errors.ts'
 
@@ -45,7 +46,8 @@ async function filesOf(path: string, format: Format): Promise<readonly string[]>
   }
   if (!/[*?[\]{}]/.test(path)) throw notFound(`Cannot read files: there is no "${absolute}"`)
   const matches: string[] = []
-  for await (const match of glob(path)) {
+  // Not imported by its name: where a Node lacks it, what imports us shall be able to say that it is too old.
+  for await (const match of promises.glob(path)) {
     const file = resolve(match)
     if ((await kindOf(file)) === 'file') matches.push(file)
   }

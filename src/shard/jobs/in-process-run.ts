@@ -233,7 +233,7 @@ class InProcessRun {
       if (state.kind !== 'failed') continue
       for (const task of this.#tasks) task.close()
       const { stage, place, thrown } = state.failure
-      const at = place === undefined ? '' : ` at ${place.origin}, line ${place.line}`
+      const at = place === undefined ? '' : ` at ${place.text}`
       throw new NearstateError('FUNCTION_FAILED', `Stage "${stage ?? ''}" failed${at}: ${messageOf(thrown)}`, { cause: thrown })
     }
   }

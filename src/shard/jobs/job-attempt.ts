@@ -31,6 +31,7 @@ export class JobAttempt implements SliceTask {
   readonly job: string
   readonly attempt: number
   readonly assignment: Assignment
+  readonly liftedBy = 'submit the job again'
   readonly #options: JobAttemptOptions
   readonly #task: ShardTask
   #state: 'idle' | 'pumping' | 'scheduled' = 'idle'
@@ -152,7 +153,7 @@ export class JobAttempt implements SliceTask {
   }
 
   #describe({ stage, place, thrown }: TaskFailure): NonNullable<ShardProgress['failure']> {
-    const at = place === undefined ? '' : ` at ${place.origin}, line ${place.line}`
+    const at = place === undefined ? '' : ` at ${place.text}`
     const where = stage === undefined ? '' : `Stage "${stage}" failed${at}: `
     const named = stage === undefined ? {} : { stage }
     if (thrown instanceof NearstateError) return { message: `${where}${thrown.message}`, ...named }

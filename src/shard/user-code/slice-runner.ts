@@ -98,7 +98,7 @@ export class SliceRunner implements Slices {
     const { cell, quarantine } = this.#options
     if (quarantine.holds(task.label)) {
       task.stopped(
-        `${task.label} is quarantined on this shard: it was stopped three times for running too long. Deploy it again to lift this`,
+        `${task.label} is quarantined on this shard: it was stopped three times for running too long. To lift this, ${liftedBy(task)}`,
         true,
       )
       return
@@ -137,7 +137,7 @@ export class SliceRunner implements Slices {
     const { label } = task
     if (task.stopCounts !== false) quarantine.recordStop(label)
     const quarantined = quarantine.holds(label)
-    const outcome = quarantined ? ' It is now quarantined, for this was the third time: deploy it again to lift this' : ''
+    const outcome = quarantined ? ` It is now quarantined, for this was the third time: to lift this, ${liftedBy(task)}` : ''
     task.stopped(`${label} was stopped: it ran for longer than userCodeTimeLimit, ${timeLimitMs} ms.${outcome}`, quarantined)
   }
 
@@ -151,3 +151,5 @@ export class SliceRunner implements Slices {
     this.#options.wake()
   }
 }
+
+const liftedBy = ({ liftedBy = 'deploy it again' }: SliceTask): string => liftedBy

@@ -7,6 +7,8 @@ export interface SliceTask {
   readonly label: string
   /** False: being cut off does not count against the label, because the task comes again in smaller pieces. Default true. */
   readonly stopCounts?: boolean
+  /** What lifts the quarantine, for people. Default: to deploy it again. */
+  readonly liftedBy?: string
   /** Runs user code and keeps its outcome aside. Must not change core state: it can be cut off at any point. */
   run(): void
   /** `run` has returned: core state may change now. */

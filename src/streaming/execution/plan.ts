@@ -58,7 +58,7 @@ export function planOf(
 ): Plan {
   const { graph, nodes } = built
   const unit = new Unit(nodes.length, graph.onError, graph.onBrokenRow)
-  const origins = new Origins(assignment)
+  const origins = new Origins(assignment, graph.stages)
   if (origins.splitCount > splitsMax) {
     throw invalidArgument(`Cannot run job "${graph.name}": its sources have ${origins.splitCount} splits, the limit is ${splitsMax}`)
   }

@@ -17,6 +17,7 @@ import { defaultExchangeLimits, type ExchangeLimits, type SendFrame } from '../e
 import { type Frame, FrameWriter, type RowCodec } from '../exchange/frame.ts'
 import type { BuiltJob } from '../graph/job.ts'
 import type { StageNode } from '../graph/stage-spec.ts'
+import type { Place } from '../operators/origin.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
 import type { LocalMap } from '../ports.ts'
 import type { SourceBatch, SplitReader } from '../source.ts'
@@ -45,7 +46,7 @@ export interface ShardTaskOptions {
 /** Why an attempt failed here. `thrown` is what user code threw, or a NearstateError of the engine. */
 export interface TaskFailure {
   readonly stage: string | undefined
-  readonly place: { readonly origin: string; readonly line: number } | undefined
+  readonly place: Place | undefined
   readonly thrown: unknown
 }
 

@@ -3,6 +3,7 @@
  * -1: no event (a timer, a window). Every shard numbers the splits of an assignment in the same order.
  */
 import type { Assignment } from '../assignment.ts'
+import type { StageDescription } from '../graph/job-graph.ts'
 
 const lineSpan = 2 ** 33
 export const noOrigin = -1
@@ -11,15 +12,27 @@ export const splitsMax = 2 ** 19
 
 export const originOf = (split: number, line: number): number => split * lineSpan + Math.min(line, lineSpan - 1)
 
+export interface Place {
+  readonly origin: string
+  readonly line: number
+  /** Both, for people. */
+  readonly text: string
+}
+
 export class Origins {
   readonly #names: string[] = []
+  readonly #isGenerated: boolean[] = []
   readonly #firsts = new Map<string, number>()
 
-  constructor(assignment: Assignment) {
+  constructor(assignment: Assignment, stages: readonly StageDescription[]) {
     for (const stage of Object.keys(assignment.splits).sort()) {
+      const isGenerated = stages.find(({ name }) => name === stage)?.source?.connector === 'generator'
       for (const [shard, splits] of (assignment.splits[stage] ?? []).entries()) {
         this.#firsts.set(`${stage}\n${shard}`, this.#names.length)
-        for (const split of splits) this.#names.push(split.id)
+        for (const split of splits) {
+          this.#names.push(split.id)
+          this.#isGenerated.push(isGenerated)
+        }
       }
     }
   }
@@ -33,9 +46,13 @@ export class Origins {
     return this.#firsts.get(`${stage}\n${shard}`) ?? 0
   }
 
-  describe(origin: number): { readonly origin: string; readonly line: number } | undefined {
+  describe(origin: number): Place | undefined {
     if (origin < 0) return undefined
     const split = Math.floor(origin / lineSpan)
-    return { origin: this.#names[split] ?? '', line: origin - split * lineSpan }
+    const name = this.#names[split] ?? ''
+    const line = origin - split * lineSpan
+    // A generator's events count from 0, its lines from 1.
+    const text = this.#isGenerated[split] === true ? `generator split ${name}, event n = ${line - 1}` : `${name}, line ${line}`
+    return { origin: name, line, text }
   }
 }

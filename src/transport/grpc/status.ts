@@ -44,7 +44,9 @@ export function errorOfStatus(failure: Partial<StatusObject> | ServiceError, wha
       ? 'UNAVAILABLE'
       : (codeOfStatus.get(failure.code ?? status.UNKNOWN) ?? 'INTERNAL')
   const stack = failure.metadata?.get(stackKey)[0]?.toString()
-  const details = failure.details === undefined || failure.details === '' ? `gRPC status ${failure.code}` : failure.details
+  // Of a connection that failed; grpc-js writes it also when there is none.
+  const said = failure.details?.replace(/\.? Resolution note: *$/, '')
+  const details = said === undefined || said === '' ? `gRPC status ${failure.code}` : said
   const message = isErrorCode(named) ? details : `${what} failed: ${details}`
   return new NearstateError(code, message, { cause: failure, ...(stack === undefined ? {} : { functionStack: stack }) })
 }
