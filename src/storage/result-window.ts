@@ -69,8 +69,8 @@ export class ResultWindow {
   #grow(): void {
     const kept = [...this]
     const places = Math.max(placesMin, this.#numbers.length * 2)
-    this.#numbers = new Array<number>(places).fill(0)
-    this.#results = new Array<RecordedResult | undefined>(places).fill(undefined)
+    this.#numbers = Array.from({ length: places }, () => 0)
+    this.#results = Array.from({ length: places })
     this.size = 0
     for (const [number, result] of kept) this.set(number, result)
   }

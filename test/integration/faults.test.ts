@@ -92,7 +92,7 @@ describe('three real nodes under load', () => {
   it('a rolling restart of all nodes, one after the other', async () => {
     const world = await startWorld()
     await unharmed(world, async () => {
-      for (const { name, pid } of [...world.cluster.nodes]) {
+      for (const { name, pid } of world.cluster.nodes) {
         process.kill(pid, 'SIGTERM')
         while (nodeOf(world, name).pid === pid) await sleep(50)
         await redundancy(world.grid, signal, pid)
@@ -146,6 +146,20 @@ async function redundancyOfTheRest({ grid, cluster }: World): Promise<void> {
 
 function startNode(coordinator: string, name: string): ChildProcess {
   const cli = new URL('../../src/cli/main.ts', import.meta.url).pathname
-  const flags = ['--name', name, '--port', '0', '--http-port', '0', '--coordinator', coordinator, '--backups', '1', '--log-level', 'error', ...fewPartitions]
+  const flags = [
+    '--name',
+    name,
+    '--port',
+    '0',
+    '--http-port',
+    '0',
+    '--coordinator',
+    coordinator,
+    '--backups',
+    '1',
+    '--log-level',
+    'error',
+    ...fewPartitions,
+  ]
   return spawn(process.execPath, [cli, 'start', ...flags], { stdio: ['ignore', 'ignore', 'inherit'] })
 }

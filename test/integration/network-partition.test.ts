@@ -96,7 +96,7 @@ describe.skipIf(!isUsable())('nodes cut off from each other (Linux, root, ip and
   afterAll(async () => {
     await Promise.all(grids.map(grid => grid.close()))
     for (const node of nodes) node.kill('SIGKILL')
-    await Promise.all(nodes.map(node => (node.exitCode === null && node.signalCode === null ? once(node, 'exit') : undefined)))
+    for (const node of nodes) if (node.exitCode === null && node.signalCode === null) await once(node, 'exit')
     for (const stop of stops) await stop()
     for (const index of [1, 2, 3]) spawnSync('ip', ['netns', 'del', space(index)])
     spawnSync('ip', ['link', 'del', bridge])

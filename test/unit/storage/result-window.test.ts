@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ResultWindow } from '../../../src/storage/result-window.ts'
 import type { RecordedResult } from '../../../src/storage/session-table.ts'
