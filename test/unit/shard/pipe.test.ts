@@ -79,7 +79,8 @@ describe('maps named on a pipe', () => {
     for (const kind of [GET, SET, DELETE]) {
       expect(client.call(kind, 'm', 'a', kind === SET ? 1 : undefined).detail).toMatchObject({
         errorCode: 'INVALID_ARGUMENT',
-        errorMessage: 'Cannot use map "m" with key space "country" (string): its keys are "customer" (string); use that key space, or a map of another name',
+        errorMessage:
+          'Cannot use map "m" with key space "country" (string): its keys are "customer" (string); use that key space, or a map of another name',
       })
     }
   })
