@@ -79,7 +79,13 @@ describe('programs', () => {
     expect(stdout).toContain('points after invoke: 15')
     expect(stdout).toContain('{"key":"17850","spend":19.75,"orders":2}')
     expect(stdout).toContain('orders.csv:6:orders')
-  }, 60_000)
+    // The README's other job runs beside it, and again.
+    const main = (...args: string[]) => run(process.execPath, ['src/cli/main.ts', ...args], { cwd: root, env })
+    const job = join(folderOf('README.md'), 'net-spend.ts')
+    for (let time = 0; time < 2; time += 1) await main('job', 'submit', job, '--watch')
+    expect((await main('map', 'scan', 'net-spend')).stdout).toContain('{"key":"17850","spend":19.75,"orders":2}')
+    expect((await main('map', 'scan', 'net-spend.dead-letters')).stdout.trim().split('\n')).toHaveLength(1)
+  }, 120_000)
 })
 
 /** `npm run -s <script> --` by the Node that runs this test, and clients that find this test's cluster. */
