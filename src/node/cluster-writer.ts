@@ -37,7 +37,7 @@ export class ClusterWriter {
    * One change, tried again while others are faster; answers the state that is there then. `change` answers the same object for
    * "nothing to do", and may throw to refuse.
    */
-  async update(action: string, change: (state: ClusterState) => ClusterState, signal = neverAborted): Promise<ClusterView> {
+  async update(action: string, change: (state: ClusterState) => ClusterState, signal: AbortSignal = neverAborted): Promise<ClusterView> {
     const { coordinator, cluster, partitionCount, random } = this.#options
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       if (isAborted(signal)) break
