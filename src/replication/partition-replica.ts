@@ -358,7 +358,11 @@ export class PartitionReplica<Waiter> {
   #findRecorded(nowMs: number, { ticket, number }: RequestId, lowestUnanswered: number): WriteAdmission | undefined {
     const { rules, options } = this.#state
     const session = this.store.sessions.find(ticket.epoch, ticket.position)
-    if (session === undefined) return rules.unknownTicketRefused ? refused('sessionUnknown') : undefined
+    if (session === undefined) {
+      if (!rules.unknownTicketRefused) return undefined
+      // One that was replaced may have closed the session by itself, or not have seen it opened.
+      return refused(this.hasRight(nowMs) ? 'sessionUnknown' : 'noPromise')
+    }
     this.#sessions.touch(nowMs, ticket.position)
     const recorded = session.results.get(number)
     if (recorded !== undefined) {

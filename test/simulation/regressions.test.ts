@@ -14,6 +14,7 @@ const regressions: readonly (readonly [what: string, seed: number, options: Simu
   ['who waits for a lost partition does not spin', 125, fullRun],
   ['a shard that hears of tables late', 166, deafShards],
   ['a leave takes no copy away while another moves between the shards of a node', 64, variedRun(64)],
+  ['a primary that was replaced forgets no session of a client', 1741, variedRun(1741)],
 ]
 
 describe('seeds that failed once', () => {

@@ -279,6 +279,17 @@ describe('a retried write', () => {
     expect(group.stored('b', 'k')).toBe('one')
   })
 
+  it('learns that its ticket is unknown only from a primary that has the right: a replaced one may have closed it by itself', () => {
+    const group = formed()
+    const id = { ticket: open(group, 'a'), number: 1 }
+    group.nowMs += 61_000
+    for (const name of 'bc') group.promises.set(replicaOf(name).node, { version: group.version, untilMs: group.nowMs - 1 })
+    group.at('a').handleTick(group.nowMs)
+    expect(group.write('a', 'k', 'x', id)).toBe('noPromise')
+    for (const name of 'bc') group.promises.set(replicaOf(name).node, { version: group.version, untilMs: group.nowMs + 1 })
+    expect(group.write('a', 'k', 'x', id)).toBe('sessionUnknown')
+  })
+
   it('of an unknown ticket does nothing; below the trimmed number its outcome is unknown', () => {
     const group = formed()
     const ticket = open(group, 'a')
