@@ -22,12 +22,12 @@ describe('the protocol with a rule taken away', () => {
       }
       expect.fail(`${variant.name} went through ${seedsMax} seeds from ${variant.fromSeed}`)
     },
-    60_000,
+    120_000,
   )
 })
 
 describe('the protocol as it is', () => {
-  it('stays green under the bad luck of every variant', { timeout: 120_000 }, () => {
+  it('stays green under the bad luck of every variant', { timeout: 180_000 }, () => {
     for (const variant of brokenVariants) {
       for (let seed = variant.fromSeed; seed < variant.fromSeed + 3; seed += 1) {
         expect(runSimulation(seed, variant.options, extrasOf(variant, seed, true)).violations, `${variant.name} ${seed}`).toEqual([])
@@ -35,7 +35,7 @@ describe('the protocol as it is', () => {
     }
   })
 
-  it('stays green under the same bad luck', { timeout: 60_000 }, () => {
+  it('stays green under the same bad luck', { timeout: 180_000 }, () => {
     for (let seed = 1; seed <= 60; seed += 1) expect(runSimulation(seed, hostileRun).violations).toEqual([])
   })
 
