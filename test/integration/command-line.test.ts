@@ -88,7 +88,7 @@ describe('the command line', () => {
 
   it('refuses a configuration that cannot be', async () => {
     const [backups, host] = await Promise.all([
-      runCommand(['start', '--backups', '1', '--json']),
+      runCommand(['start', '--backups', '6', '--json']),
       runCommand(['start', '--host', '10.0.0.1', '--json']),
     ])
     expect(backups.code).toBe(1)
