@@ -6,21 +6,15 @@
  * the version that it replaces), `orders`, `routeRequest`.
  *
  * 1. Leadership needs no lease: whoever proposes, the compare-and-set decides; a deposed leader's fails.
- * 2. A leader that lets a request go unanswered for `leaderSilenceMs` is passed over by the next member in order, whom the asker tells.
+ * 2. It judges nobody dead, for that loses data, and what it knows of sessions may be old: whoever takes a name over records, with the
+ *    change that makes it a member, that the one before has ended.
+ * 3. A leader that lets a request go unanswered for `leaderSilenceMs` is passed over by the next member in order, whom the asker tells.
  */
 import type { NodeId } from '../base/ids.ts'
 import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
 import type { ClusterState, ClusterView, Member } from './cluster-state.ts'
 import { MigrationSteps } from './migration-steps.ts'
-import {
-  decideRequest,
-  formCluster,
-  isReachable,
-  reachableMembers,
-  recordDeath,
-  returnMember,
-  suspectMember,
-} from './replica-transitions.ts'
+import { decideRequest, formCluster, isReachable, reachableMembers, returnMember, suspectMember } from './replica-transitions.ts'
 import { type MirrorReport, restoreFromMirrors } from './restore-transitions.ts'
 import { everyMembershipRule, type MembershipRules } from './rules.ts'
 import { Suspicion } from './suspicion.ts'
@@ -43,7 +37,6 @@ export type ClusterChange =
   | { readonly kind: 'leader'; readonly name: string }
   | { readonly kind: 'suspect'; readonly name: string }
   | { readonly kind: 'returned'; readonly name: string }
-  | { readonly kind: 'dead'; readonly name: string; readonly lostPartitions: number }
   | { readonly kind: 'formed'; readonly nodes: number; readonly partitions: number }
   | { readonly kind: 'request'; readonly request: ReplicaRequest }
   /** Lost partitions that are taken from durable mirrors. */
@@ -215,11 +208,7 @@ export class ReplicatedMembership {
     for (const member of before.members) {
       const { id, name, status } = member
       if (status === 'dead') continue
-      if (this.#suspicion.isReplaced(member)) {
-        const lostBefore = lostCount(state)
-        state = recordDeath(state, id, this.#rules)
-        changes.push({ kind: 'dead', name, lostPartitions: lostCount(state) - lostBefore })
-      } else if (this.#suspicion.isGone(nowMs, id, reachable)) {
+      if (this.#suspicion.isGone(nowMs, id, reachable)) {
         if (status === 'suspect') continue
         state = suspectMember(state, id, this.#rules)
         changes.push({ kind: 'suspect', name })

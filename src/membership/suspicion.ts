@@ -97,12 +97,6 @@ export class Suspicion {
     return node !== this.#options.self && !this.#coordinatorOut && since !== undefined && nowMs - since >= this.#options.sessionTtlMs
   }
 
-  /** Another incarnation holds the session of its name: this one has ended for certain. */
-  isReplaced(member: Member): boolean {
-    const holder = this.#sessions.get(member.name)
-    return holder !== undefined && holder !== member.id && this.#sessionMissingSinceMs.has(member.id)
-  }
-
   /** `reachable`: members neither suspected nor dead in the table. */
   isGone(nowMs: number, node: NodeId, reachable: readonly Member[]): boolean {
     if (node === this.#options.self) return false

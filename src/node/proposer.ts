@@ -115,8 +115,6 @@ function tell(log: Logger, change: ClusterChange): void {
       return log.warn('a member is out of reach; its partitions pass on to their backups', { member: change.name })
     case 'returned':
       return log.info('a member is back', { member: change.name })
-    case 'dead':
-      return log.warn('a member is dead: another process has its name', { member: change.name, lostPartitions: change.lostPartitions })
     case 'formed':
       return log.info('the cluster has formed', { nodes: change.nodes, partitions: change.partitions })
     case 'restored':

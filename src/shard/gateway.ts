@@ -8,7 +8,8 @@
  * 2. Ids are never used again while a late answer can come: an answer that matches nothing is dropped.
  * 3. After a link broke, the first batch carries the wire version: the peer begins a new pipe, with no maps named.
  * 4. A channel carries the sessions of many clients, at a partition one at a time: the next client's is declared with a batch of its own.
- * 5. Bounds: `pendingMax` operations per peer, `uploadsUnderWayMax` large values; above either, or while the link is full, an
+ * 5. A write that its client will send again is noted with the pipe, so that none behind it goes to another peer or over a new link first.
+ * 6. Bounds: `pendingMax` operations per peer, `uploadsUnderWayMax` large values; above either, or while the link is full, an
  *    operation waits and its pipe parks the partition.
  */
 import type { NearstateError } from '../base/errors.ts'
@@ -35,6 +36,10 @@ interface Forwarded {
   readonly id: number
   readonly isWrite: boolean
   readonly isUpload: boolean
+  /** Of a write with a number; 0: it has none. */
+  readonly number: number
+  readonly partition: number
+  readonly ticket: Ticket | undefined
 }
 
 class PeerChannel {
@@ -88,6 +93,7 @@ export class Gateway {
     const peer = this.#ownership.primaryOf(partition)
     if (peer === undefined || this.#ownership.addressOf(peer) === undefined) {
       pipe.discardUpload(reader, index)
+      pipe.noteRefused(partition, ticket, reader.numberAt(index))
       pipe.writer.notNow(reader.idAt(index)) // another shard will serve it
       return true
     }
@@ -103,9 +109,16 @@ export class Gateway {
         pipe.writer.sessionUnknown(reader.idAt(index))
         return true
       }
+      if (pipe.mustWait(partition, ticket, number, reader.distanceAt(index))) {
+        pipe.discardUpload(reader, index)
+        pipe.noteRefused(partition, ticket, number)
+        pipe.writer.notNow(reader.idAt(index))
+        return true
+      }
+      pipe.noteTaken(partition, ticket)
       this.#declare(channel, partition, ticket)
     }
-    this.#append(channel, pipe, reader, index, slot)
+    this.#append(channel, pipe, reader, index, slot, partition, ticket)
     return true
   }
 
@@ -154,8 +167,9 @@ export class Gateway {
     this.#channels.set(peer, fresh)
     this.#unsent.delete(channel)
     const touched = new Set<Pipe>()
-    for (const { pipe, id, isWrite: wrote } of channel.pending.values()) {
+    for (const { pipe, id, isWrite: wrote, number, partition, ticket } of channel.pending.values()) {
       if (pipe.isClosed) continue
+      pipe.noteRefused(partition, ticket, number)
       if (wrote && unanswered === 'lost') pipe.writer.error(id, outcomeUnknown('the shard that serves the key went away before its answer'))
       else pipe.writer.notNow(id)
       touched.add(pipe)
@@ -191,7 +205,15 @@ export class Gateway {
     channel.newSessions.push({ partition, ticket: encodeTicket(ticket) })
   }
 
-  #append(channel: PeerChannel, pipe: Pipe, reader: OperationReader, index: number, slot: MapSlot | undefined): void {
+  #append(
+    channel: PeerChannel,
+    pipe: Pipe,
+    reader: OperationReader,
+    index: number,
+    slot: MapSlot | undefined,
+    partition: number,
+    ticket: Ticket | undefined,
+  ): void {
     const given = reader.optionsAt(index)
     const options = given === undefined ? undefined : { ...given, upload: 0 }
     let value: Buffer = reader.values
@@ -213,7 +235,8 @@ export class Gateway {
     const upload = (id % 0x7fffffff) + 1 // 0 means inline
     channel.nextId = (channel.nextId + 1) >>> 0
     const isUpload = end - start > chunkMaxBytes
-    channel.pending.set(id, { pipe, id: reader.idAt(index), isWrite: isWrite(kind), isUpload })
+    const number = reader.numberAt(index)
+    channel.pending.set(id, { pipe, id: reader.idAt(index), isWrite: isWrite(kind), isUpload, number, partition, ticket })
     const { keys, keyBounds } = reader
     const keyStart = keyBounds[index] as number
     const keyEnd = keyBounds[index + 1] as number
@@ -225,7 +248,6 @@ export class Gateway {
     } else {
       channel.builder.append(kind, slotNumber, keys, keyStart, keyEnd, end > start ? value : undefined, start, end, options)
     }
-    const number = reader.numberAt(index)
     if (number !== 0) channel.builder.number(number, reader.distanceAt(index))
     if (channel.builder.bytes >= batchTargetBytes || channel.builder.count >= batchOperationsMax) this.#send(channel)
   }
@@ -273,7 +295,12 @@ export class Gateway {
   }
 }
 
-function relayOne({ pipe, id }: Forwarded, reader: ResultReader, index: number, chunked: Buffer | undefined): void {
+function relayOne(
+  { pipe, id, number, partition, ticket }: Forwarded,
+  reader: ResultReader,
+  index: number,
+  chunked: Buffer | undefined,
+): void {
   const { writer } = pipe
   const detail = reader.detailAt(index)
   switch (reader.statusAt(index)) {
@@ -287,16 +314,21 @@ function relayOne({ pipe, id }: Forwarded, reader: ResultReader, index: number, 
       writer.absent(id)
       return
     case ResultStatus.NOT_OWNER:
+      pipe.noteRefused(partition, ticket, number)
       writer.notOwner(id)
       return
     case ResultStatus.NOT_NOW:
+      pipe.noteRefused(partition, ticket, number)
       writer.notNow(id)
       return
     case ResultStatus.SESSION_UNKNOWN:
       writer.sessionUnknown(id)
       return
-    default:
-      writer.error(id, errorOf(detail))
+    default: {
+      const error = errorOf(detail)
+      if (error.code === 'OUTCOME_UNKNOWN') pipe.noteRefused(partition, ticket, number)
+      writer.error(id, error)
+    }
   }
 }
 

@@ -21,7 +21,7 @@ import { askFor, type MapCatalog, type MapHandle } from './map-catalog.ts'
 import type { MapSlot } from './map-slots.ts'
 import type { Partitions } from './partitions.ts'
 import type { Pipe } from './pipe.ts'
-import { writeRefusal } from './refusals.ts'
+import { isSentAgain, writeRefusal } from './refusals.ts'
 import { emptyScanPage, scanPartition } from './scans.ts'
 import { encodeTicket } from './tickets.ts'
 
@@ -82,6 +82,7 @@ export class Operations {
     const held = partitions.find(partition)
     if (held === undefined) {
       pipe.discardUpload(reader, index)
+      pipe.noteRefused(partition, ticket, reader.numberAt(index))
       pipe.writer.notOwner(reader.idAt(index))
       return Step.answered
     }
@@ -89,6 +90,7 @@ export class Operations {
     if (handle === undefined) {
       if (partitions.mayServeUnknownMaps(held, nowMs)) {
         pipe.discardUpload(reader, index)
+        pipe.noteRefused(partition, ticket, reader.numberAt(index))
         pipe.writer.notNow(reader.idAt(index))
         return Step.answered
       }
@@ -216,12 +218,19 @@ export class Operations {
         pipe.writer.sessionUnknown(id)
         return false
       }
+      if (pipe.mustWait(held.partition, ticket, number, distance)) {
+        pipe.noteRefused(held.partition, ticket, number)
+        pipe.writer.notNow(id)
+        return false
+      }
       request = this.#request
       this.#request.ticket = ticket
       this.#request.number = number
     }
     const { replica } = held
     const admission = replica.beginWrite(nowMs, request, number - distance)
+    if (admission.kind === 'refused' && isSentAgain(admission.reason)) pipe.noteRefused(held.partition, ticket, number)
+    else if (number !== 0 && ticket !== undefined) pipe.noteTaken(held.partition, ticket)
     if (admission.kind === 'execute') return true
     if (admission.kind === 'refused') writeRefusal(pipe.writer, id, admission.reason)
     else {

@@ -12,6 +12,7 @@
  * 4. All answers of a slice leave as one batch (or the few that hold 1 MiB each). An operation that was executed and whose answer waits for
  *    other copies holds nothing up.
  * 5. A number of a write means the session that was declared for its partition when the operation was come to, not later.
+ * 6. A numbered write is not done before one of its session that was refused for now and will be sent again (refused-writes.ts).
  */
 import { invalidArgument, NearstateError } from '../base/errors.ts'
 import { partitionOfKey } from '../keys/partition-of.ts'
@@ -27,6 +28,7 @@ import type { Gateway } from './gateway.ts'
 import { MapSlots, type MapSlot } from './map-slots.ts'
 import { type Operations, Step } from './operations.ts'
 import { type Ownership, serving } from './ownership.ts'
+import { RefusedWrites } from './refused-writes.ts'
 import { decodeTicket } from './tickets.ts'
 import type { Turns, WorkSource } from './turns.ts'
 import type { Clock } from '../base/clock.ts'
@@ -86,6 +88,8 @@ export class Pipe implements PipeHandler, WorkSource {
   /** By partition: of the client's session there. */
   readonly #tickets: (Ticket | undefined)[] = []
   readonly #onlyTicket: Ticket | undefined
+  /** Undefined where none is, which is nearly always. */
+  #refused: RefusedWrites | undefined
   /** Read after everything in the queue was received. */
   #nowMs = 0
   #underWay = 0
@@ -223,6 +227,24 @@ export class Pipe implements PipeHandler, WorkSource {
     }
   }
 
+  /** Whether a write has to be refused, since the client will send one before it again. */
+  mustWait(partition: number, ticket: Ticket, number: number, distance: number): boolean {
+    return this.#refused !== undefined && this.#refused.mustWait(partition, ticket, number, number - distance)
+  }
+
+  /** The client hears that the write was not done, or maybe not, and sends it again if it has a number. */
+  noteRefused(partition: number, ticket: Ticket | undefined, number: number): void {
+    if (number === 0 || ticket === undefined) return
+    this.#refused ??= new RefusedWrites()
+    this.#refused.refused(partition, ticket, number)
+  }
+
+  noteTaken(partition: number, ticket: Ticket): void {
+    if (this.#refused === undefined) return
+    this.#refused.taken(partition, ticket)
+    if (this.#refused.isEmpty) this.#refused = undefined
+  }
+
   /**
    * The operation that parked this partition has its answer (`answered`) or may be tried again. Goes on in a turn of its own:
    * user code may run next on the caller's stack, and nothing of the transport may lie beneath it.
@@ -323,7 +345,7 @@ export class Pipe implements PipeHandler, WorkSource {
   #partitionOf(reader: OperationReader, index: number, slot: MapSlot | undefined): number {
     const count = this.#shared.ownership.partitionCount
     const id = reader.idAt(index)
-    if (count === 0 || reader.batch.tableVersion > this.#shared.ownership.wireTableVersion) {
+    if (count === 0) {
       this.discardUpload(reader, index)
       this.#writer.notOwner(id)
       return -1
@@ -353,6 +375,10 @@ export class Pipe implements PipeHandler, WorkSource {
     wallTimeMs: number,
   ): boolean {
     const { ownership, operations, gateway } = this.#shared
+    if (reader.batch.tableVersion > ownership.wireTableVersion) {
+      this.#refuseOwner(reader, index, partition, ticket)
+      return true
+    }
     const right = ownership.rightTo(partition)
     if (right === serving.here)
       return operations.execute(this, reader, index, slot, partition, ticket, this.#nowMs, wallTimeMs) === Step.answered
@@ -367,10 +393,15 @@ export class Pipe implements PipeHandler, WorkSource {
     } else if (reader.batch.gateway && this.kind !== 'peer') {
       return gateway.forward(this, reader, index, slot, partition, ticket)
     } else {
-      this.discardUpload(reader, index)
-      this.#writer.notOwner(id)
+      this.#refuseOwner(reader, index, partition, ticket)
     }
     return true
+  }
+
+  #refuseOwner(reader: OperationReader, index: number, partition: number, ticket: Ticket | undefined): void {
+    this.discardUpload(reader, index)
+    this.noteRefused(partition, ticket, reader.numberAt(index))
+    this.#writer.notOwner(reader.idAt(index))
   }
 
   #openSession(reader: OperationReader, index: number): void {
@@ -378,6 +409,7 @@ export class Pipe implements PipeHandler, WorkSource {
     const partition = this.#partitionOf(reader, index, undefined)
     if (partition < 0) return
     const id = reader.idAt(index)
+    if (reader.batch.tableVersion > ownership.wireTableVersion) return this.#writer.notOwner(id)
     const right = ownership.rightTo(partition)
     if (right === serving.here) operations.openSession(this, id, partition, this.#nowMs)
     else if (right === serving.lost) this.#writer.error(id, partitionLost(partition))

@@ -25,6 +25,10 @@ export function writeRefusal(writer: ResultWriter, id: number, reason: RefusalRe
   }
 }
 
+/** Refusals that `writeRefusal` words as NOT_OWNER or NOT_NOW. */
+export const isSentAgain = (reason: RefusalReason): boolean =>
+  reason === 'notPrimary' || reason === 'notServing' || reason === 'noPromise' || reason === 'logFull'
+
 export function refusalError(reason: RefusalReason): NearstateError {
   switch (reason) {
     case 'notEnoughReplicas':

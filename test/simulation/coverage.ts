@@ -23,7 +23,6 @@ export const arrowNames: readonly string[] = [
     'leader',
     'suspect',
     'returned',
-    'dead',
     'formed',
     'moves',
     'join',

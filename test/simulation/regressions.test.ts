@@ -15,6 +15,7 @@ const regressions: readonly (readonly [what: string, seed: number, options: Simu
   ['a shard that hears of tables late', 166, deafShards],
   ['a leave takes no copy away while another moves between the shards of a node', 64, variedRun(64)],
   ['a primary that was replaced forgets no session of a client', 1741, variedRun(1741)],
+  ['old news of a session is no proof of a death', 2334, variedRun(2334)],
 ]
 
 describe('seeds that failed once', () => {

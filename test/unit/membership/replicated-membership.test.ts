@@ -197,6 +197,18 @@ describe('a replicated cluster', () => {
     expect(a.orders()).not.toEqual([])
   })
 
+  it('a session of another incarnation, which may be old news, is no proof of a death', () => {
+    const cluster = new TestCluster(['a', 'b', 'c'])
+    const before = cluster.state
+    cluster.at('a').handleSession(cluster.nowMs, 'c', id('c', 0))
+    for (let i = 0; i < 20; i += 1) cluster.round()
+    expect(cluster.state.members.map(({ status }) => status)).not.toContain('dead')
+    expect(cluster.state.partitions.every(({ inSync }) => inSync.length > 0)).toBe(true)
+    cluster.at('a').handleSession(cluster.nowMs, 'c', id('c'))
+    for (let i = 0; i < 4; i += 1) cluster.round()
+    expect(cluster.state.members.map(({ status }) => status)).toEqual(before.members.map(({ status }) => status))
+  })
+
   it('a session that ends just after an outage has its time to live from the end of the outage', () => {
     const cluster = new TestCluster(['a', 'b', 'c'])
     const { nowMs } = cluster

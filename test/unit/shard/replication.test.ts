@@ -4,7 +4,7 @@ import type { Epoch, PartitionId } from '../../../src/base/ids.ts'
 import type { Ticket } from '../../../src/replication/replica-port.ts'
 import type { ReplicationMessage } from '../../../src/replication/messages.ts'
 import { encodeReplication } from '../../../src/wire/replication-codec.ts'
-import { OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
+import { OperationBatch, OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { encodeValue } from '../../../src/wire/value-codec.ts'
 import { keyIn, settled, type TestClient, type TestShard, World, type WorldOptions } from './fixture.ts'
 
@@ -480,5 +480,139 @@ describe('numbered writes', () => {
     ).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
     })
+  })
+})
+
+describe('the order of numbered writes of which some were refused', () => {
+  const waitMs = 500
+
+  /** The first shard is gone, two sessions were opened on it; the second serves in half a second. */
+  function slowFailOver(): { world: World; two: TestShard; three: TestShard; tickets: Ticket[] } {
+    const world = new World({ shards: 3, backups: true })
+    world.define('m')
+    world.publishMaps()
+    world.later.run()
+    const [one, two, three] = world.shards as [TestShard, TestShard, TestShard]
+    const tickets = [one.connect().openSession(0), one.connect().openSession(0)]
+    const more = { backups: [], inSync: [two.replica] }
+    world.publish(() => two, [two, three], [one], more, world.clock.nowMs() + waitMs)
+    world.later.run()
+    return { world, two, three, tickets }
+  }
+
+  /** `lowest`: the lowest number without an answer at the client. */
+  function write(world: World, client: TestClient, number: number, lowest: number, value: unknown = number): string {
+    const id = client.add(SET, 'm', key, value)
+    client.number(number, number - lowest)
+    client.flush()
+    world.later.run()
+    const { status, detail } = client.answer(id)
+    return detail?.errorCode ?? status
+  }
+
+  test.each([
+    ['at the shard', false],
+    ['through a gateway', true],
+  ])('a write does not pass one before it that was refused before the shard began to serve, %s', (_, gateway) => {
+    const { world, two, three, tickets } = slowFailOver()
+    const client = (gateway ? three : two).connect(gateway)
+    client.declare(0, tickets[0] as Ticket)
+    expect([1, 2].map(n => write(world, client, n, 1))).toEqual(['notNow', 'notNow'])
+    world.pass(waitMs + 1)
+    expect(write(world, client, 3, 1)).toBe('notNow')
+    expect(client.call(GET, 'm', key).status).toBe('absent')
+    expect([1, 2, 3, 4].map(n => write(world, client, n, 1))).toEqual(['ok', 'ok', 'ok', 'ok'])
+    expect(client.value(client.call(GET, 'm', key))).toBe(4)
+  })
+
+  test.each([
+    ['at the shard', false],
+    ['through a gateway', true],
+  ])('one that the client has given up holds nothing up, %s', (_, gateway) => {
+    const { world, two, three, tickets } = slowFailOver()
+    const client = (gateway ? three : two).connect(gateway)
+    client.declare(0, tickets[0] as Ticket)
+    expect([1, 2].map(n => write(world, client, n, 1))).toEqual(['notNow', 'notNow'])
+    world.pass(waitMs + 1)
+    expect(write(world, client, 3, 2)).toBe('notNow')
+    expect(write(world, client, 4, 4)).toBe('ok')
+    expect(write(world, client, 5, 4)).toBe('ok')
+  })
+
+  test('a refusal of what was sent again counts from there', () => {
+    const { world, two, tickets } = slowFailOver()
+    const client = two.connect()
+    client.declare(0, tickets[0] as Ticket)
+    expect([1, 2, 3, 2, 3].map(n => write(world, client, n, n === 1 ? 1 : 2))).toEqual(Array(5).fill('notNow'))
+    world.pass(waitMs + 1)
+    expect(write(world, client, 4, 2)).toBe('notNow')
+    expect([2, 3, 4].map(n => write(world, client, n, 2))).toEqual(['ok', 'ok', 'ok'])
+  })
+
+  test('holds where the table that the client knows was newer, for a moment', () => {
+    const { world, client } = twoCopies()
+    client.openSession(0)
+    client.tableVersion = BigInt(world.version + 1)
+    expect(write(world, client, 1, 1)).toBe('notOwner')
+    client.tableVersion = 0n
+    expect(write(world, client, 2, 1)).toBe('notNow')
+    expect([1, 2].map(n => write(world, client, n, 1))).toEqual(['ok', 'ok'])
+  })
+
+  test('holds no other session and no write without a number up', () => {
+    const { world, two, tickets } = slowFailOver()
+    const clients = tickets.map(ticket => {
+      const client = two.connect()
+      client.declare(0, ticket)
+      return client
+    }) as [TestClient, TestClient]
+    expect(write(world, clients[0], 1, 1)).toBe('notNow')
+    world.pass(waitMs + 1)
+    expect(write(world, clients[1], 2, 1)).toBe('ok')
+    expect(clients[0].call(SET, 'm', key, 'plain').status).toBe('ok')
+    expect(write(world, clients[0], 2, 1)).toBe('notNow')
+  })
+
+  test('is kept for each of the sessions that a gateway declares in turn on one stream', () => {
+    const { world, two, three, tickets } = slowFailOver()
+    const wire = three.connect()
+    const forward = (session: number, number: number): void => {
+      wire.declare(0, tickets[session] as Ticket)
+      wire.add(SET, 'm', keyIn(0, session), number)
+      wire.number(number, number - 1)
+      two.listener?.onPeerMessage(three.id, 'operations', OperationBatch.encode(wire.batch()).finish())
+      world.later.run()
+    }
+    const reader = two.connect()
+    const values = (): unknown[] => [0, 1].map(session => reader.value(reader.call(GET, 'm', keyIn(0, session))))
+    forward(0, 1)
+    forward(1, 1)
+    world.pass(waitMs + 1)
+    forward(0, 2)
+    forward(1, 2)
+    expect(values()).toEqual([undefined, undefined])
+    forward(0, 1)
+    forward(1, 2)
+    forward(0, 2)
+    expect(values()).toEqual([2, undefined])
+    forward(1, 1)
+    forward(1, 2)
+    expect(values()).toEqual([2, 2])
+  })
+
+  test('a gateway whose link breaks sends nothing over the next one before what it had under way', () => {
+    const { world, one, two } = twoCopies()
+    const client = two.connect(true)
+    client.openSession(0)
+    world.cut.add(`${two.id}>${one.id}`)
+    const id = numbered(client, 1, SET, 'm', key, 1)
+    world.later.run()
+    world.cut.clear()
+    two.listener?.onPeerDown(one.id)
+    world.later.run()
+    expect(client.answer(id).detail?.errorCode).toBe('OUTCOME_UNKNOWN')
+    expect(write(world, client, 2, 1)).toBe('notNow')
+    expect([1, 2].map(n => write(world, client, n, 1))).toEqual(['ok', 'ok'])
+    expect(client.value(client.call(GET, 'm', key))).toBe(2)
   })
 })
