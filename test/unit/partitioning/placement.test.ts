@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { NodeId, ShardId } from '../../../src/base/ids.ts'
-import { migrationPlan } from '../../../src/partitioning/migration-plan.ts'
+import { migrationPlan } from './migration-plan.ts'
 import { type Placement, type PlacementMember, placementTarget } from '../../../src/partitioning/placement.ts'
 
 const member = (name: string, shards = 1, zone = ''): PlacementMember => ({
