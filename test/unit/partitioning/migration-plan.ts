@@ -1,7 +1,7 @@
 /** What has to happen to come from one table to another. Order and pace are the business of who carries it out. */
 import { assert } from '../../../src/base/assert.ts'
 import type { PartitionId } from '../../../src/base/ids.ts'
-import { type PlacedReplica, type Placement, replicasOf } from '../../../src/../../src/partitioning/placement.ts'
+import { type PlacedReplica, type Placement, replicasOf } from '../../../src/partitioning/placement.ts'
 
 export interface Migration {
   readonly partition: PartitionId
