@@ -167,6 +167,7 @@ export class ClusterDriver {
     this.#reports = foundMirrors === undefined ? undefined : new MirrorReports({ coordinator, self, found: foundMirrors, log })
     this.#watch = watchCluster(coordinator, {
       onView: view => this.#learn(view),
+      onSetBack: () => this.#tellSetBack(),
       onSession: (name, node) => {
         this.#membership.handleSession(this.#nowMs, name, node)
         this.#proposer.lookSoon()
@@ -509,6 +510,15 @@ export class ClusterDriver {
       'the cluster counts this process as dead (another one has its name, or an operator gave it up); what it held is held by others or lost',
     )
     return true
+  }
+
+  /** The data goes on being served by the table that all know; nothing that is written from here on could be trusted. */
+  #tellSetBack(): void {
+    const { coordinator, log } = this.#options
+    log.error(
+      'the coordinator has lost the state of this cluster, or holds an older one; this node serves on with the table that it knows, and no fail-over, join or leave can happen. Start no node now: it would form an empty cluster. Export the data, stop all nodes, clear the coordinator, start again (docs/guides/etcd.md, "Backup")',
+      { coordinator: coordinator.description, version: this.#membership.view?.version },
+    )
   }
 
   /** A thread that got no turn for long finds everybody silent, though their beats wait to be read. */

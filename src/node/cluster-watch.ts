@@ -10,6 +10,8 @@ import { decodeJson } from './watched-table.ts'
 
 export interface ClusterListener {
   onView(view: ClusterView): void
+  /** The cluster state that was there has gone from the coordinator, or an older one has taken its place: somebody wiped it, or restored a backup. */
+  onSetBack(): void
   onSession(nodeName: string, node: NodeId): void
   onSessionEnd(nodeName: string): void
   /** What a node found in its durable mirror; undefined: nothing is said any more. */
@@ -19,15 +21,23 @@ export interface ClusterListener {
 /** `caughtUp` resolves when everything that was there at the start has been reported. */
 export function watchCluster(coordinator: Coordinator, listener: ClusterListener): { readonly caughtUp: Promise<unknown>; stop(): void } {
   const stateKnown = Promise.withResolvers<void>()
+  let lastVersion = 0
   const sessionsKnown = Promise.withResolvers<void>()
   const nameOf = (key: string): string => key.slice(coordinatorKeys.sessionPrefix.length)
   const reporterOf = (key: string): string => key.slice(coordinatorKeys.mirrorsPrefix.length)
   const watches = [
     coordinator.watch(coordinatorKeys.cluster, {
       onValue: ({ key, value, version }) => {
-        if (key === coordinatorKeys.cluster) listener.onView({ version, state: decodeClusterState(value) })
+        if (key !== coordinatorKeys.cluster) return
+        if (version < lastVersion) listener.onSetBack()
+        else {
+          lastVersion = version
+          listener.onView({ version, state: decodeClusterState(value) })
+        }
       },
-      onDelete: () => {},
+      onDelete: key => {
+        if (key === coordinatorKeys.cluster) listener.onSetBack()
+      },
       onCaughtUp: () => stateKnown.resolve(),
     }),
     coordinator.watch(coordinatorKeys.sessionPrefix, {

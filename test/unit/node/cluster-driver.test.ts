@@ -64,6 +64,20 @@ describe('nodes that start', () => {
   })
 })
 
+describe('a coordinator that has lost the cluster state', () => {
+  it('is told of loudly by every node, and changes nothing of the table that they serve by', async () => {
+    const nodes = await three()
+    const before = nodes.map(({ feed }) => feed.view)
+    const { coordinator } = cluster
+    const known = await coordinator.read(coordinatorKeys.cluster)
+    await coordinator.compareAndSet(coordinatorKeys.cluster, known?.version ?? 0, undefined)
+    await advance(5000)
+    for (const node of nodes) expect(node.logged.filter(line => line.startsWith('the coordinator has lost the state'))).toHaveLength(1)
+    expect(nodes.map(({ feed }) => feed.view)).toEqual(before)
+    expect(nodes.flatMap(({ deposed }) => deposed)).toEqual([])
+  })
+})
+
 describe('a node that is killed', () => {
   it('is suspected at once by those who are refused, and its backups take over', async () => {
     const [a, b, c] = await three()
