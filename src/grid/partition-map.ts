@@ -109,9 +109,13 @@ export class PartitionMap {
     return false
   }
 
-  /** See MapStore.warm. */
-  warm(key: Uint8Array, start: number, end: number): number {
-    return this.#store.warm(key, start, end)
+  /** See MapStore.warmIndex. */
+  warmIndex(key: Uint8Array, start: number, end: number): number {
+    return this.#store.warmIndex(key, start, end)
+  }
+
+  warmEntry(hash: number): number {
+    return this.#store.warmEntry(hash)
   }
 
   /** As `find`, changing nothing whatever is there. */

@@ -19,9 +19,10 @@
  */
 import { assert, unreachable } from '../base/assert.ts'
 import { isSameReplica, type HandOverOrder, type PartitionRecord, type Replica } from '../partitioning/partition-table.ts'
-import { applyEffect, copyEffect, type Effect } from '../storage/effect.ts'
+import { applyEffect, applyResult, copyEffect, type Effect } from '../storage/effect.ts'
 import { KeptBytes } from '../storage/kept-bytes.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
+import type { Session } from '../storage/session-table.ts'
 import type { ShardId } from '../base/ids.ts'
 import { Following } from './following.ts'
 import { Leading } from './leading.ts'
@@ -309,6 +310,36 @@ export class PartitionReplica<Waiter> {
     this.#isWriting = false
     this.#close()
     return this.applied
+  }
+
+  /**
+   * Of a free replica (`isFree`): the session in which a write of that number may be done, which `finishFree` ends; undefined: ask `beginWrite`.
+   */
+  beginFree(nowMs: number, { epoch, position }: Ticket, number: number, lowestUnanswered: number): Session | undefined {
+    const { store, options } = this.#state
+    const session = store.sessions.find(epoch, position)
+    if (session === undefined || session.results.has(number)) return undefined
+    const trimTo = Math.max(session.trimmedTo, lowestUnanswered - 1)
+    if (number <= trimTo || number > trimTo + options.sessionWindow) return undefined
+    this.#sessions.touch(nowMs, position)
+    return session
+  }
+
+  /** Reads what `beginFree` and `finishFree` will touch, see MapStore.warmIndex. */
+  warm(number: number): number {
+    const { store, log } = this.#state
+    return store.sessions.warm(number) + log.start.position + this.#sessions.lastTouchMs
+  }
+
+  /** As `append` of a free replica. */
+  appendFree(effect: Effect): void {
+    applyEffect(this.#state.store, effect)
+    this.#skip()
+  }
+
+  finishFree(session: Session, number: number, result: Uint8Array, lowestUnanswered: number): void {
+    applyResult(this.#state.store, session, number, result, lowestUnanswered - 1)
+    this.#skip()
   }
 
   /** Gives up a write whose decision threw before its first effect. */

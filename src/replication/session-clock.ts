@@ -8,7 +8,8 @@ export class SessionClock {
   readonly #contactAtMs = new Map<number, number>()
   #nextLookMs = 0
   #lastTicket = -1
-  #lastTouchMs = 0
+  /** When the session touched last was. */
+  lastTouchMs = 0
 
   constructor(ttlMs: number) {
     this.#ttlMs = ttlMs
@@ -22,9 +23,9 @@ export class SessionClock {
   }
 
   touch(nowMs: number, ticketPosition: number): void {
-    if (ticketPosition === this.#lastTicket && nowMs - this.#lastTouchMs < this.#graceMs) return
+    if (ticketPosition === this.#lastTicket && nowMs - this.lastTouchMs < this.#graceMs) return
     this.#lastTicket = ticketPosition
-    this.#lastTouchMs = nowMs
+    this.lastTouchMs = nowMs
     this.#contactAtMs.set(ticketPosition, nowMs)
   }
 

@@ -38,8 +38,9 @@ export class HeldPartition {
     this.partition = partition
     this.replica = replica
     this.append = effect => {
+      if (this.isFree) return replica.appendFree(effect)
       replica.append(effect)
-      if (!this.isFree) touch(this)
+      touch(this)
     }
   }
 }

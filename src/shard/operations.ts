@@ -104,6 +104,11 @@ export class Operations {
     return Step.answered
   }
 
+  /** See MapStore.warmIndex. */
+  warm(partition: number, number: number): number {
+    return this.#options.partitions.find(partition)?.replica.warm(number) ?? 0
+  }
+
   /** Opens the client's session at the partition. */
   openSession(pipe: Pipe, id: number, partition: number, nowMs: number): void {
     const held = this.#options.partitions.find(partition)
@@ -185,10 +190,14 @@ export class Operations {
   ): void {
     const id = reader.idAt(index)
     const number = reader.numberAt(index)
-    // Effects of a write that nobody may ask for again need no entry around them where there is no log.
-    const isPlain = number === 0 && held.isFree
-    if (!isPlain && !this.#beginWrite(pipe, id, held, ticket, number, reader.distanceAt(index), nowMs))
-      return pipe.discardUpload(reader, index)
+    const distance = reader.distanceAt(index)
+    // Where there is no log the effects of a write need no entry around them.
+    const session =
+      number !== 0 && held.isFree && ticket !== undefined && !pipe.hasRefused
+        ? held.replica.beginFree(nowMs, ticket, number, number - distance)
+        : undefined
+    const isPlain = session !== undefined || (number === 0 && held.isFree)
+    if (!isPlain && !this.#beginWrite(pipe, id, held, ticket, number, distance, nowMs)) return pipe.discardUpload(reader, index)
     const refusal = this.#loadWrite(pipe, reader, index, slot, kind)
     if (refusal !== undefined) {
       if (!isPlain) held.replica.cancelWrite()
@@ -196,10 +205,14 @@ export class Operations {
     }
     const { handle } = slot
     const part = known ?? (handle !== undefined && createsEntries(kind) ? this.#options.partitions.openPart(handle, held) : undefined)
-    const out: AnswerWriter = isPlain ? pipe.writer : this.#kept
+    const out: AnswerWriter = isPlain && session === undefined ? pipe.writer : this.#kept
     if (part === undefined) writeNothing(out, id, kind, slot.name)
     else this.#change(out, id, reader, index, part, kind, wallTimeMs)
-    if (!isPlain) this.#finishWrite(pipe, id, held, number, nowMs)
+    if (session !== undefined) {
+      const answer = this.#kept.take()
+      held.replica.finishFree(session, number, answer, number - distance)
+      if (!pipe.isClosed) writeAnswer(pipe.writer, id, answer)
+    } else if (!isPlain) this.#finishWrite(pipe, id, held, number, nowMs)
   }
 
   /** False: the write is not to be decided; it has its answer, or will have. */

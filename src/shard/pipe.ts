@@ -83,6 +83,9 @@ export class Pipe implements PipeHandler, WorkSource {
   /** Kept so that the reads are done. */
   // oxlint-disable-next-line eslint/no-unused-private-class-members -- written for the sake of what it reads
   #warmed = 0
+  /** Partitions of the operations that were warmed, each by its index modulo `warmCount`; -1: to be found out. */
+  readonly #warmPartitions = new Int32Array(warmCount)
+  readonly #warmHashes = new Uint32Array(warmCount)
   /** Parked partitions whose first operation may go on. */
   readonly #ready: number[] = []
   /** By partition: of the client's session there. */
@@ -227,6 +230,11 @@ export class Pipe implements PipeHandler, WorkSource {
     }
   }
 
+  /** Writes were refused that the client will send again. */
+  get hasRefused(): boolean {
+    return this.#refused !== undefined
+  }
+
   /** Whether a write has to be refused, since the client will send one before it again. */
   mustWait(partition: number, ticket: Ticket, number: number, distance: number): boolean {
     return this.#refused !== undefined && this.#refused.mustWait(partition, ticket, number, number - distance)
@@ -300,9 +308,10 @@ export class Pipe implements PipeHandler, WorkSource {
     return true
   }
 
-  /** See MapStore.warm. Keys that are none are found out later. */
+  /** See MapStore.warmIndex. Keys that are none are found out later. */
   #warm(reader: OperationReader, from: number, to: number): void {
     const { partitionCount } = this.#shared.ownership
+    const partitions = this.#warmPartitions.fill(-1)
     if (partitionCount === 0) return
     try {
       for (let index = from; index < to; index += 1) {
@@ -311,10 +320,22 @@ export class Pipe implements PipeHandler, WorkSource {
         const start = reader.keyBounds[index] as number
         const end = reader.keyBounds[index + 1] as number
         const partition = partitionOfKey(slot.codec, reader.keys, start, end, partitionCount)
-        this.#warmed ^= slot.handle.parts[partition]?.warm(reader.keys, start, end) ?? 0
+        const hash = slot.handle.parts[partition]?.warmIndex(reader.keys, start, end)
+        partitions[index % warmCount] = partition
+        if (hash !== undefined) this.#warmHashes[index % warmCount] = hash
       }
     } catch {
       // That operation's own turn refuses it.
+    }
+    const { operations } = this.#shared
+    for (let index = from; index < to; index += 1) {
+      const partition = partitions[index % warmCount] as number
+      if (partition < 0) continue
+      const part = this.#slots.find(reader.slotAt(index))?.handle?.parts[partition]
+      if (part === undefined) continue
+      const number = reader.numberAt(index)
+      this.#warmed ^= part.warmEntry(this.#warmHashes[index % warmCount] as number)
+      if (number !== 0) this.#warmed ^= operations.warm(partition, number)
     }
   }
 
@@ -327,7 +348,8 @@ export class Pipe implements PipeHandler, WorkSource {
       return
     }
     slot.resolve(this.#shared.operations.catalog)
-    const partition = this.#partitionOf(reader, index, slot)
+    const warmed = this.#warmPartitions[index % warmCount] as number
+    const partition = warmed >= 0 ? warmed : this.#partitionOf(reader, index, slot)
     if (partition < 0) return
     if (this.#parked.size > 0) {
       const parked = this.#parked.get(partition)

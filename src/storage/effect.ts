@@ -15,6 +15,7 @@ import { copyBytes } from './entry-layout.ts'
 import type { KeptBytes } from './kept-bytes.ts'
 import type { MapLimits } from './map-limits.ts'
 import type { PartitionStore } from './partition-store.ts'
+import { recordIn, type Session } from './session-table.ts'
 
 export type RemoveReason = 'deleted' | 'expired' | 'evicted'
 
@@ -165,6 +166,12 @@ export function applyEffect(store: PartitionStore, effect: Effect): void {
     default:
       return unreachable(effect)
   }
+}
+
+/** As `applyEffect` of a `recordResult` whose session is at hand. */
+export function applyResult(store: PartitionStore, session: Session, number: number, result: Uint8Array, trimTo: number): void {
+  store.position += 1
+  recordIn(session, number, resultOf(result), store.position, trimTo)
 }
 
 /** The effect with bytes of its own, those of entries in `kept`. */

@@ -98,6 +98,9 @@ export class MapStore {
   #admittedHash = 0
   #admittedLocation = 0
 
+  /** What `warmIndex` read last, kept so that the read is done. */
+  warmed = 0
+
   constructor(id: MapId, limits: MapLimits, budget: MemoryBudget, seed: number) {
     this.id = id
     this.limits = limits
@@ -122,14 +125,21 @@ export class MapStore {
   }
 
   /**
-   * Reads what a lookup of this key and a write of its entry will touch, and changes nothing; the answer only keeps the reads from
-   * being optimized away. Called for many keys in a row their cache misses overlap, where each lookup would wait for its own
-   * (group prefetching: Chen et al., "Improving Hash Join Performance through Prefetching", 2004).
+   * Reads where a lookup of this key begins, and answers its hash for `warmEntry`, which reads what a lookup and a write of its entry
+   * will touch; nothing is changed. Called for many keys in a row, first the one and then the other, their cache misses overlap, where
+   * each lookup would wait for its own (group prefetching: Chen et al., "Improving Hash Join Performance through Prefetching", 2004).
    */
-  warm(key: Uint8Array, keyStart: number, keyEnd: number): number {
+  warmIndex(key: Uint8Array, keyStart: number, keyEnd: number): number {
+    const hash = hashKey(key, keyStart, keyEnd)
+    const capacity = this.#capacity
+    if (capacity > 0) this.warmed = this.#cells[homeOf(hash, capacity)] as number
+    return hash
+  }
+
+  /** The answer only keeps the reads from being optimized away. */
+  warmEntry(hash: number): number {
     const capacity = this.#capacity
     if (capacity === 0) return 0
-    const hash = hashKey(key, keyStart, keyEnd)
     const cell = homeOf(hash, capacity)
     const cells = this.#cells
     const location = cells[(cells[cell] as number) === hash ? cell + 1 : cell + 3] ?? 0

@@ -1,43 +1,56 @@
 /**
  * Recorded results by number: a ring, since numbers ascend and are soon trimmed; one that finds its place taken after the ring has
- * grown to its most lies in a map beside it. A Map alone costs more: each number is set once and deleted once.
+ * grown to its most lies in a map beside it. In columns: an object for each would be made and dropped with every write.
  */
 import type { RecordedResult } from './session-table.ts'
 
 const placesMin = 8
 const placesMax = 2048
+const noResult = new Uint8Array(0)
 
+/** Numbers are from 1 to 2^32 - 1. */
 export class ResultWindow {
-  #numbers: number[] = []
-  #results: (RecordedResult | undefined)[] = []
+  /** 0: the place is free. */
+  #numbers = new Uint32Array(0)
+  #positions = new Float64Array(0)
+  #results: Uint8Array[] = []
   readonly #beside = new Map<number, RecordedResult>()
   size = 0
 
   constructor(from: Iterable<readonly [number, RecordedResult]> = []) {
-    for (const [number, result] of from) this.set(number, result)
+    for (const [number, { result, position }] of from) this.set(number, result, position)
+  }
+
+  /** Reads what `has` and `set` will touch. */
+  warm(number: number): number {
+    const place = number & (this.#numbers.length - 1)
+    return (this.#numbers[place] ?? 0) + (this.#positions[place] ?? 0) + (this.#results[place] === undefined ? 0 : 1)
+  }
+
+  has(number: number): boolean {
+    return this.#numbers[number & (this.#numbers.length - 1)] === number || (this.#beside.size > 0 && this.#beside.has(number))
   }
 
   get(number: number): RecordedResult | undefined {
     const place = number & (this.#numbers.length - 1)
-    const result = this.#results[place]
-    if (result !== undefined && this.#numbers[place] === number) return result
+    if (this.#numbers[place] === number) return { result: this.#results[place] as Uint8Array, position: this.#positions[place] as number }
     return this.#beside.size === 0 ? undefined : this.#beside.get(number)
   }
 
-  set(number: number, result: RecordedResult): void {
+  set(number: number, result: Uint8Array, position: number): void {
     for (;;) {
       const place = number & (this.#numbers.length - 1)
-      const there = this.#numbers.length === 0 ? undefined : this.#results[place]
-      if (this.#numbers.length > 0 && (there === undefined || this.#numbers[place] === number)) {
-        if (there === undefined && !this.#beside.has(number)) this.size += 1
-        this.#beside.delete(number)
+      const there = this.#numbers[place]
+      if (there === 0 || there === number) {
+        if (there === 0 && !(this.#beside.size > 0 && this.#beside.delete(number))) this.size += 1
         this.#numbers[place] = number
+        this.#positions[place] = position
         this.#results[place] = result
         return
       }
       if (this.#numbers.length >= placesMax) {
         if (!this.#beside.has(number)) this.size += 1
-        this.#beside.set(number, result)
+        this.#beside.set(number, { result, position })
         return
       }
       this.#grow()
@@ -46,10 +59,11 @@ export class ResultWindow {
 
   delete(number: number): void {
     const place = number & (this.#numbers.length - 1)
-    if (this.#results[place] !== undefined && this.#numbers[place] === number) {
-      this.#results[place] = undefined
+    if (this.#numbers[place] === number) {
+      this.#numbers[place] = 0
+      this.#results[place] = noResult
       this.size -= 1
-    } else if (this.#beside.delete(number)) this.size -= 1
+    } else if (this.#beside.size > 0 && this.#beside.delete(number)) this.size -= 1
   }
 
   keys(): number[] {
@@ -62,16 +76,20 @@ export class ResultWindow {
 
   /** In no order. */
   *[Symbol.iterator](): Generator<[number, RecordedResult]> {
-    for (const [place, result] of this.#results.entries()) if (result !== undefined) yield [this.#numbers[place] as number, result]
+    for (const [place, number] of this.#numbers.entries()) {
+      if (number !== 0) yield [number, { result: this.#results[place] as Uint8Array, position: this.#positions[place] as number }]
+    }
     yield* this.#beside
   }
 
   #grow(): void {
     const kept = [...this]
     const places = Math.max(placesMin, this.#numbers.length * 2)
-    this.#numbers = Array.from({ length: places }, () => 0)
-    this.#results = Array.from({ length: places })
+    this.#numbers = new Uint32Array(places)
+    this.#positions = new Float64Array(places)
+    this.#results = Array.from({ length: places }, () => noResult)
     this.size = 0
-    for (const [number, result] of kept) this.set(number, result)
+    this.#beside.clear()
+    for (const [number, { result, position }] of kept) this.set(number, result, position)
   }
 }

@@ -37,6 +37,12 @@ export class SessionTable {
     return this.#sessions.size
   }
 
+  /** Reads what a write of that number will touch, if it is of the session found last; see MapStore.warmIndex. */
+  warm(number: number): number {
+    const last = this.#last
+    return last === undefined ? 0 : last.trimmedTo + last.results.warm(number)
+  }
+
   find(epoch: number, position: number): Session | undefined {
     const last = this.#last
     if (last !== undefined && last.position === position && last.epoch === epoch) return last
@@ -58,14 +64,7 @@ export class SessionTable {
 
   record(epoch: number, position: number, number: number, result: Uint8Array, at: number, trimTo: number): void {
     const session = this.find(epoch, position)
-    if (session === undefined) return
-    if (number > session.trimmedTo) session.results.set(number, { result, position: at })
-    const from = session.trimmedTo + 1
-    if (trimTo < from) return
-    session.trimmedTo = trimTo
-    // Mostly one number; a client may also leave many out.
-    if (trimTo - from < session.results.size) for (let gone = from; gone <= trimTo; gone += 1) session.results.delete(gone)
-    else for (const gone of session.results.keys()) if (gone <= trimTo) session.results.delete(gone)
+    if (session !== undefined) recordIn(session, number, result, at, trimTo)
   }
 
   restore(session: SessionRecord): void {
@@ -83,4 +82,16 @@ export class SessionTable {
     this.#sessions.clear()
     this.#last = undefined
   }
+}
+
+/** As SessionTable.record, of a session at hand. */
+export function recordIn(session: Session, number: number, result: Uint8Array, at: number, trimTo: number): void {
+  const { results } = session
+  if (number > session.trimmedTo) results.set(number, result, at)
+  const from = session.trimmedTo + 1
+  if (trimTo < from) return
+  session.trimmedTo = trimTo
+  // Mostly one number; a client may also leave many out.
+  if (trimTo - from < results.size) for (let gone = from; gone <= trimTo; gone += 1) results.delete(gone)
+  else for (const gone of results.keys()) if (gone <= trimTo) results.delete(gone)
 }

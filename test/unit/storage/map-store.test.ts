@@ -79,9 +79,9 @@ describe('admission and the put after it', () => {
 
   test('looking ahead changes nothing, whatever is there', () => {
     const at = new Scenario()
-    at.map.warm(Buffer.from('a'), 0, 1)
+    at.map.warmEntry(at.map.warmIndex(Buffer.from('a'), 0, 1))
     at.set('a', '1')
-    for (const key of ['a', 'b', '']) at.map.warm(Buffer.from(key), 0, key.length)
+    for (const key of ['a', 'b', '']) at.map.warmEntry(at.map.warmIndex(Buffer.from(key), 0, key.length))
     expect(at.get('a')).toBe('1')
     expect(at.map.entries).toBe(1)
   })

@@ -18,7 +18,7 @@ test('a window of results behaves as a map of them, whatever numbers come', () =
       const model = new Map<number, RecordedResult>()
       for (const [i, [isSet, at]] of steps.entries()) {
         if (isSet) {
-          window.set(at, recorded(i))
+          window.set(at, recorded(i).result, i)
           model.set(at, recorded(i))
         } else {
           window.delete(at)
