@@ -311,8 +311,10 @@ export class Pipe implements PipeHandler, WorkSource {
   /** See MapStore.warmIndex. Keys that are none are found out later. */
   #warm(reader: OperationReader, from: number, to: number): void {
     const { partitionCount } = this.#shared.ownership
-    const partitions = this.#warmPartitions.fill(-1)
-    if (partitionCount === 0) return
+    const partitions = this.#warmPartitions
+    for (let index = from; index < to; index += 1) partitions[index % warmCount] = -1
+    // One alone has nobody to overlap with.
+    if (partitionCount === 0 || to - from < 2) return
     try {
       for (let index = from; index < to; index += 1) {
         const slot = this.#slots.find(reader.slotAt(index))
