@@ -86,6 +86,8 @@ export class Pipe implements PipeHandler, WorkSource {
   /** Partitions of the operations that were warmed, each by its index modulo `warmCount`; -1: to be found out. */
   readonly #warmPartitions = new Int32Array(warmCount)
   readonly #warmHashes = new Uint32Array(warmCount)
+  /** Of the catalog when they were warmed: with another one a slot may have another codec. */
+  #warmGeneration = 0
   /** Parked partitions whose first operation may go on. */
   readonly #ready: number[] = []
   /** By partition: of the client's session there. */
@@ -310,15 +312,20 @@ export class Pipe implements PipeHandler, WorkSource {
 
   /** See MapStore.warmIndex. Keys that are none are found out later. */
   #warm(reader: OperationReader, from: number, to: number): void {
-    const { partitionCount } = this.#shared.ownership
+    const { operations, ownership } = this.#shared
+    const { partitionCount } = ownership
     const partitions = this.#warmPartitions
     for (let index = from; index < to; index += 1) partitions[index % warmCount] = -1
     // One alone has nobody to overlap with.
     if (partitionCount === 0 || to - from < 2) return
+    const { catalog } = operations
+    this.#warmGeneration = catalog.generation
     try {
       for (let index = from; index < to; index += 1) {
         const slot = this.#slots.find(reader.slotAt(index))
-        if (slot?.handle === undefined || !isKeyed(reader.kindAt(index))) continue
+        if (slot === undefined || slot.denied !== undefined || !isKeyed(reader.kindAt(index))) continue
+        slot.resolve(catalog)
+        if (slot.handle === undefined) continue
         const start = reader.keyBounds[index] as number
         const end = reader.keyBounds[index + 1] as number
         const partition = partitionOfKey(slot.codec, reader.keys, start, end, partitionCount)
@@ -329,7 +336,6 @@ export class Pipe implements PipeHandler, WorkSource {
     } catch {
       // That operation's own turn refuses it.
     }
-    const { operations } = this.#shared
     for (let index = from; index < to; index += 1) {
       const partition = partitions[index % warmCount] as number
       if (partition < 0) continue
@@ -349,8 +355,9 @@ export class Pipe implements PipeHandler, WorkSource {
       this.#writer.error(reader.idAt(index), slot?.denied ?? undeclared(reader.slotAt(index)))
       return
     }
-    slot.resolve(this.#shared.operations.catalog)
-    const warmed = this.#warmPartitions[index % warmCount] as number
+    const { catalog } = this.#shared.operations
+    slot.resolve(catalog)
+    const warmed = this.#warmGeneration === catalog.generation ? (this.#warmPartitions[index % warmCount] as number) : -1
     const partition = warmed >= 0 ? warmed : this.#partitionOf(reader, index, slot)
     if (partition < 0) return
     if (this.#parked.size > 0) {

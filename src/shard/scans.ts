@@ -8,7 +8,7 @@ import type { PartitionMap } from '../grid/partition-map.ts'
 import type { EntryView } from '../storage/entry-view.ts'
 import { scanEnd } from '../storage/map-store.ts'
 import { type OperationOptions, ScanPage } from '../wire/generated/nearstate/v1/data.ts'
-import { copyInto } from '../wire/copy-into.ts'
+import { copyInto } from '../base/copy-into.ts'
 import { withRoom } from '../wire/operations.ts'
 import type { AnswerWriter } from './answers.ts'
 

@@ -11,7 +11,7 @@
  */
 import { unreachable } from '../base/assert.ts'
 import type { MapId } from '../base/ids.ts'
-import { copyBytes } from './entry-layout.ts'
+import { copyInto } from '../base/copy-into.ts'
 import type { KeptBytes } from './kept-bytes.ts'
 import type { MapLimits } from './map-limits.ts'
 import type { PartitionStore } from './partition-store.ts'
@@ -183,8 +183,8 @@ export function copyEffect(effect: Effect, kept: KeptBytes): Effect {
       const { block } = kept
       const valueAt = at + keyEnd - keyStart
       const end = valueAt + valueEnd - valueStart
-      copyBytes(key, keyStart, keyEnd, block, at)
-      copyBytes(value, valueStart, valueEnd, block, valueAt)
+      copyInto(block, at, key, keyStart, keyEnd)
+      copyInto(block, valueAt, value, valueStart, valueEnd)
       return {
         kind: 'put',
         map,

@@ -144,14 +144,6 @@ export function fillTimes(view: EntryView, words: Int32Array, at: number): void 
   view.idleSinceMs = idleSinceOf(words, at)
 }
 
-export function copyBytes(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
-  if (end - start > 128) {
-    to.set(start === 0 && end === from.length ? from : from.subarray(start, end), at)
-    return
-  }
-  for (let i = start, j = at; i < end; i += 1, j += 1) to[j] = from[i] as number
-}
-
 export function equalBytes(left: Uint8Array, leftStart: number, right: Uint8Array, rightStart: number, length: number): boolean {
   for (let i = 0; i < length; i += 1) if (left[leftStart + i] !== right[rightStart + i]) return false
   return true

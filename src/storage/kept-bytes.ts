@@ -4,7 +4,7 @@
  * A block lives as long as anything in it is referred to, so things that go at very different times do not share one of these.
  * Blocks grow from 1 to 8 KiB, so that who keeps little holds little; what is larger than an eighth of a block has one of its own.
  */
-import { copyBytes } from './entry-layout.ts'
+import { copyInto } from '../base/copy-into.ts'
 
 const blockMinBytes = 1024
 const blockMaxBytes = 8 * 1024
@@ -19,7 +19,7 @@ export class KeptBytes {
   /** Copies the bytes, and answers where they begin in `block`. */
   keep(bytes: Uint8Array, start: number, end: number): number {
     const at = this.reserve(end - start)
-    copyBytes(bytes, start, end, this.block, at)
+    copyInto(this.block, at, bytes, start, end)
     return at
   }
 

@@ -7,6 +7,7 @@
  * 2. An entry is written where it stands if it still fits there, so that shrinking and same-size overwrites need no memory.
  * 3. Entries move only in `put`, `expire`, `remove` and `compact`, a bounded number of bytes at a time.
  */
+import { copyInto } from '../base/copy-into.ts'
 import { assert } from '../base/assert.ts'
 import type { MapId } from '../base/ids.ts'
 import { seededRandom, type Random } from '../base/random.ts'
@@ -15,7 +16,6 @@ import type { ExpireEffect, PutEffect, RemoveEffect, RemoveReason } from './effe
 import {
   accessedFlag,
   accessOf,
-  copyBytes,
   dueAt,
   entrySize,
   equalBytes,
@@ -277,8 +277,8 @@ export class MapStore {
     const at = wordOf(location)
     writeHeader(words, at, flags, keyLength, valueLength, version)
     const start = keyStartAt(words, at)
-    copyBytes(key, keyStart, keyEnd, bytes, start)
-    copyBytes(effect.value, effect.valueStart, effect.valueEnd, bytes, start + keyLength)
+    copyInto(bytes, start, key, keyStart, keyEnd)
+    copyInto(bytes, start + keyLength, effect.value, effect.valueStart, effect.valueEnd)
     if (flags !== 0) this.#writeTimes(location, effect.expiresAtMs, effect.maxIdleMs, effect.wallTimeMs, access)
     if (before === 0) {
       this.#index.insert(hash, location)

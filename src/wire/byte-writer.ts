@@ -2,7 +2,7 @@
  * Protobuf fields straight into one growing buffer, for the messages of the hot path; and plain numbers and bytes, without tags.
  * Writes what the generated code writes, byte for byte: minimal varints, and the caller leaves defaults out.
  */
-import { copyInto } from './copy-into.ts'
+import { copyInto } from '../base/copy-into.ts'
 
 const firstBytes = 64 * 1024
 /** Larger buffers are not kept for the next message. */

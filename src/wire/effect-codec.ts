@@ -29,7 +29,7 @@ import type { Eviction } from '../storage/map-limits.ts'
 import type { RecordedResult } from '../storage/session-table.ts'
 import { ByteReader } from './byte-reader.ts'
 import type { ByteWriter } from './byte-writer.ts'
-import { copyInto } from './copy-into.ts'
+import { copyInto } from '../base/copy-into.ts'
 
 type ImageEffect = ImageChunk['effects'][number]
 

@@ -6,7 +6,7 @@
  * keys and values of all operations lie one after the other and fill `keys` and `values` exactly.
  */
 import { invalidArgument } from '../base/errors.ts'
-import { copyInto } from './copy-into.ts'
+import { copyInto } from '../base/copy-into.ts'
 import { type OperationBatch, OperationKind, type OperationOptions, type SessionDeclaration } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax, ticketBytes } from './limits.ts'
 

@@ -7,7 +7,7 @@ import { invalidArgument, isErrorCode, NearstateError } from '../base/errors.ts'
 import { chunksOf } from './chunks.ts'
 import { type ResultBatch, type ResultDetail, ResultStatus } from './generated/nearstate/v1/data.ts'
 import { batchOperationsMax, batchTargetBytes, chunkMaxBytes } from './limits.ts'
-import { copyInto } from './copy-into.ts'
+import { copyInto } from '../base/copy-into.ts'
 import { boundsOf, freshBytes, withRoom } from './operations.ts'
 
 const noBytes: Buffer = Buffer.alloc(0)

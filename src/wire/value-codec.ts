@@ -10,7 +10,7 @@
  */
 import { clearSource, Packr } from 'msgpackr'
 import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
-import { copyInto } from './copy-into.ts'
+import { copyInto } from '../base/copy-into.ts'
 import { checkNesting, nestingMax } from './value-nesting.ts'
 
 // Modes of msgpackr's encoder: hand out its own buffer with `start` and `end`, and write over it the next time.
@@ -66,7 +66,8 @@ export function encodeValue(value: unknown): Buffer {
 export function withEncoded<T>(value: unknown, use: (bytes: Buffer, start: number, end: number) => T): T {
   if (Buffer.isBuffer(value) && value.length <= shortBytesMax) {
     shortBytes[1] = value.length
-    return use(shortBytes, 0, copyInto(shortBytes, 2, value, 0, value.length))
+    shortBytes.set(value, 2)
+    return use(shortBytes, 0, 2 + value.length)
   }
   let scratch: Scratch
   try {
