@@ -14,7 +14,7 @@ import type { AnyKey, KeyOf } from '../keys/key-space.ts'
 import { partitionOfKey } from '../keys/partition-of.ts'
 import { OperationKind, type OperationOptions, type ResultDetail } from '../wire/generated/nearstate/v1/data.ts'
 import { emptyOptions } from '../wire/operations.ts'
-import { decodeValue, withEncoded } from '../wire/value-codec.ts'
+import { decodeValue, type Encoded, encodeShared } from '../wire/value-codec.ts'
 import {
   type CallOptions,
   cancelled,
@@ -335,8 +335,8 @@ export class GridMap<S extends AnyKey, V> {
       const operation = new Operation(kind, this.#route, partition, wire, deadlineMs, rawBytes, resolve, reject)
       operation.fromAny = wire.anyReplica
       if (options !== undefined && !this.#observe(operation, options)) return
-      if (hasValue) this.#encoded(value, (bytes, start, end) => this.#router.submit(operation, keyScratch, 0, bytes, start, end))
-      else this.#router.submit(operation, keyScratch, 0, undefined, 0, 0)
+      const encoded = hasValue ? this.#encoded(value) : nothingEncoded
+      this.#router.submit(operation, keyScratch, 0, encoded.bytes, encoded.start, encoded.end)
     })
   }
 
@@ -353,12 +353,10 @@ export class GridMap<S extends AnyKey, V> {
     const { resolve, reject } = captured
     try {
       // The user's own code (schema, toJSON) runs before the key is in the scratch buffer: it may call maps too.
-      if (hasValue) {
-        const checked = this.#schema !== undefined && kind !== OperationKind.INVOKE ? this.#validated(this.#schema, value) : value
-        this.#encoded(checked, (bytes, start, end) => {
-          this.#submitKeyed(kind, key, bytes, start, end, wire, options, complete, resolve, reject)
-        })
-      } else this.#submitKeyed(kind, key, undefined, 0, 0, wire, options, complete, resolve, reject)
+      let encoded: Readonly<Encoded> | typeof nothingEncoded = nothingEncoded
+      if (hasValue)
+        encoded = this.#encoded(this.#schema !== undefined && kind !== OperationKind.INVOKE ? this.#validated(this.#schema, value) : value)
+      this.#submitKeyed(kind, key, encoded.bytes, encoded.start, encoded.end, wire, options, complete, resolve, reject)
     } catch (thrown) {
       // Whatever is wrong with the arguments rejects the call.
       reject(thrown)
@@ -389,16 +387,16 @@ export class GridMap<S extends AnyKey, V> {
     }
   }
 
-  /** Hands the value's bytes over for the time of the call. */
-  #encoded(value: unknown, use: (bytes: Buffer, start: number, end: number) => void): void {
+  /** See `encodeShared`. */
+  #encoded(value: unknown): Readonly<Encoded> {
     if (value === undefined) throw invalidArgument(`Cannot store entry in map "${this.name}": the value is undefined; use delete, or null`)
-    withEncoded(value, (bytes, start, end) => {
-      const { valueMaxBytes } = this.#router
-      if (end - start > valueMaxBytes) {
-        throw invalidArgument(`Cannot store entry in map "${this.name}": value is ${end - start} bytes, limit is ${valueMaxBytes}`)
-      }
-      use(bytes, start, end)
-    })
+    const encoded = encodeShared(value)
+    const length = encoded.end - encoded.start
+    const { valueMaxBytes } = this.#router
+    if (length > valueMaxBytes) {
+      throw invalidArgument(`Cannot store entry in map "${this.name}": value is ${length} bytes, limit is ${valueMaxBytes}`)
+    }
+    return encoded
   }
 
   /** Whether the call may go on. */
@@ -432,6 +430,9 @@ const capture = (resolve: (result: unknown) => void, reject: (error: unknown) =>
   captured.resolve = resolve
   captured.reject = reject
 }
+
+/** Of a call that carries no value. */
+const nothingEncoded = { bytes: undefined, start: 0, end: 0 } as const
 
 const readValue = (absent: boolean, bytes: Buffer, start: number, end: number): unknown =>
   absent || start === end ? undefined : decodeValue(bytes, start, end)

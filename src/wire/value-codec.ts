@@ -57,17 +57,28 @@ export function resetValueCodec(): void {
 
 /** The value's bytes, freshly allocated. */
 export function encodeValue(value: unknown): Buffer {
-  return withEncoded(value, (bytes, start, end) => Buffer.from(bytes.subarray(start, end)))
+  const { bytes, start, end } = encodeShared(value)
+  return Buffer.from(bytes.subarray(start, end))
 }
 
-/**
- * Encodes a value and hands the bytes over without copying them: they are valid only during the call of `use`, which must not encode.
- */
-export function withEncoded<T>(value: unknown, use: (bytes: Buffer, start: number, end: number) => T): T {
+/** An encoded value: bytes[start..end). */
+export interface Encoded {
+  bytes: Buffer
+  start: number
+  end: number
+}
+
+const shared: Encoded = { bytes: shortBytes, start: 0, end: 0 }
+
+/** Encodes a value without copying its bytes: what is answered is valid until the next call. */
+export function encodeShared(value: unknown): Readonly<Encoded> {
   if (Buffer.isBuffer(value) && value.length <= shortBytesMax) {
     shortBytes[1] = value.length
     shortBytes.set(value, 2)
-    return use(shortBytes, 0, 2 + value.length)
+    shared.bytes = shortBytes
+    shared.start = 0
+    shared.end = 2 + value.length
+    return shared
   }
   let scratch: Scratch
   try {
@@ -76,9 +87,16 @@ export function withEncoded<T>(value: unknown, use: (bytes: Buffer, start: numbe
     freshScratch()
     throw refusal('encode', thrown)
   }
-  const result = use(scratch, checked('encode', scratch, scratch.start, scratch.end), scratch.end)
-  if (scratch.length > scratchKeptBytes) freshScratch()
-  return result
+  const start = checked('encode', scratch, scratch.start, scratch.end)
+  const { end } = scratch
+  if (scratch.length > scratchKeptBytes) {
+    freshScratch()
+    return { bytes: scratch, start, end }
+  }
+  shared.bytes = scratch
+  shared.start = start
+  shared.end = end
+  return shared
 }
 
 /** The value that `bytes[start..end)` stands for; a copy. */

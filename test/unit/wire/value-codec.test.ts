@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { NearstateError } from '../../../src/base/errors.ts'
-import { decodeValue, encodeValue, withEncoded } from '../../../src/wire/value-codec.ts'
+import { decodeValue, encodeShared, encodeValue } from '../../../src/wire/value-codec.ts'
 import { nestingMax } from '../../../src/wire/value-nesting.ts'
 
 const there = (value: unknown): unknown => decodeValue(encodeValue(value))
@@ -104,11 +104,9 @@ test('a value is read from the middle of other bytes', () => {
 
 test('scratch bytes may be used without a copy, again and again', () => {
   for (const value of ['small', 'x'.repeat(3_000_000), { a: 1 }]) {
-    const length = withEncoded(value, (bytes, start, end) => {
-      expect(decodeValue(bytes, start, end)).toEqual(value)
-      return end - start
-    })
-    expect(length).toBe(encodeValue(value).length)
+    const { bytes, start, end } = encodeShared(value)
+    expect(decodeValue(bytes, start, end)).toEqual(value)
+    expect(end - start).toBe(encodeValue(value).length)
   }
 })
 
