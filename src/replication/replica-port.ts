@@ -89,7 +89,7 @@ export const replicaDefaults = {
   windowBytes: 4 * 1024 * 1024,
   logMaxBytes: 64 * 1024 * 1024,
   // Per partition: with 240 of them a node keeps some 60 MiB of logs at the most.
-  logRetainBytes: 32 * 1024,
+  logRetainBytes: 4 * 1024,
   chunkMaxBytes: 256 * 1024,
   copyBytesPerSecond: 64 * 1024 * 1024,
   sessionTtlMs: 60_000,

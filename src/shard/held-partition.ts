@@ -39,7 +39,7 @@ export class HeldPartition {
     this.replica = replica
     this.append = effect => {
       replica.append(effect)
-      if (!this.isFree) touch(this)
+      if (!this.isFree && !replica.gathers) touch(this)
     }
   }
 }
