@@ -12,6 +12,8 @@ export class LoopTurn {
   readonly #work: (() => void)[] = []
   readonly #last: (() => void)[] = []
   #isAsked = false
+  /** In this turn, or the one before. */
+  #hasFirst = false
   #isRunning = false
 
   /** `later`: calls back after other events had their turn (setImmediate). */
@@ -19,12 +21,15 @@ export class LoopTurn {
     this.#later = later
   }
 
-  /** Work that comes now had better wait for the end of this turn: something was just written, or other work waits. */
+  /** Peers talk: work that comes now had better wait for the end of this turn, so that what was just written leaves before. */
   get isBusy(): boolean {
-    return this.#isAsked
+    return this.#isAsked && this.#hasFirst
   }
 
-  readonly first = (callback: () => void): void => this.#add(this.#first, callback)
+  readonly first = (callback: () => void): void => {
+    this.#hasFirst = true
+    this.#add(this.#first, callback)
+  }
 
   readonly work = (callback: () => void): void => this.#add(this.#work, callback)
 
@@ -49,13 +54,14 @@ export class LoopTurn {
     this.#isAsked = false
     this.#isRunning = true
     try {
-      for (const callback of this.#first.splice(0)) callback()
+      const first = this.#first.splice(0)
+      this.#hasFirst = first.length > 0
+      for (const callback of first) callback()
       // What asks for another slice gets it in the next turn.
       for (const callback of this.#work.splice(0)) callback()
-      if (this.#last.length === 0) return
       for (const callback of this.#last.splice(0)) callback()
       // While the next turn reads, what was written here waits.
-      this.#ask()
+      if (this.#hasFirst) this.#ask()
     } finally {
       this.#isRunning = false
     }

@@ -36,14 +36,16 @@ test('what work leaves to be sent leaves in the same turn, and further work wait
   expect(said).toEqual(['operations', 'sent', 'more'])
 })
 
-test('it is busy while something waits, and for one turn after something was sent', () => {
+test('it is busy while what peers said waits, and for one turn after', () => {
   const { turn, say, go } = loop()
   expect(turn.isBusy).toBe(false)
   turn.work(say('operations'))
-  expect(turn.isBusy).toBe(true)
+  turn.last(say('sent'))
+  expect(turn.isBusy).toBe(false)
   go()
   expect(turn.isBusy).toBe(false)
-  turn.last(say('sent'))
+  turn.first(say('replication'))
+  expect(turn.isBusy).toBe(true)
   go()
   expect(turn.isBusy).toBe(true)
   go()
