@@ -103,6 +103,8 @@ async function join(coordinator: string): Promise<ChildProcess> {
     coordinator,
     '--backups',
     '1',
+    '--shards',
+    '1',
     '--memory-max',
     '4gb',
   ]

@@ -36,7 +36,7 @@ import type {
 import { ClockGuard } from './clock-guard.ts'
 import { watchCluster } from './cluster-watch.ts'
 import { ClusterWriter } from './cluster-writer.ts'
-import { numberOf, ViewEncoder, viewOf } from './control-messages.ts'
+import { isNews, numberOf, ViewEncoder, viewOf } from './control-messages.ts'
 import { type BeatLink, Heartbeats } from './heartbeats.ts'
 import { type LeaveProgress, leaveProgress } from './leave-progress.ts'
 import { MirrorReports, readReports } from './mirror-reports.ts'
@@ -215,7 +215,7 @@ export class ClusterDriver {
   // From other nodes.
 
   async beat(request: BeatRequest): Promise<BeatResponse> {
-    if (request.view !== undefined) this.#learn(viewOf(request.view))
+    if (request.view !== undefined && isNews(request.view, this.#membership.view)) this.#learn(viewOf(request.view))
     if (this.#stopping.signal.aborted) throw stopped(this.#options.self.name)
     const nowMs = this.#nowMs
     const from = request.from as NodeId

@@ -21,6 +21,10 @@ export class ViewEncoder {
   }
 }
 
+/** Everybody tells everybody of a new view: most of what comes is known, and need not be read. */
+export const isNews = ({ version }: ClusterViewMessage, known: ClusterView | undefined): boolean =>
+  known === undefined || version > BigInt(known.version)
+
 export const viewOf = ({ version, state }: ClusterViewMessage): ClusterView => ({
   version: numberOf(version, 'version'),
   state: decodeClusterState(state),

@@ -15,7 +15,7 @@ import type { ClusterView, Member } from '../membership/cluster-state.ts'
 import type { ReplicatedMembership } from '../membership/replicated-membership.ts'
 import type { Promises } from '../replication/promises.ts'
 import type { BeatRequest, BeatResponse } from '../wire/generated/nearstate/v1/peer.ts'
-import { numberOf, type ViewEncoder, viewOf } from './control-messages.ts'
+import { isNews, numberOf, type ViewEncoder, viewOf } from './control-messages.ts'
 import type { CallOptions } from './node-control.ts'
 
 export interface BeatLink {
@@ -133,7 +133,7 @@ export class Heartbeats {
 
   #answered(member: Member, peer: Peer, answer: BeatResponse): void {
     const { clock, membership, promises, onView, onPromise } = this.#options
-    if (answer.view !== undefined) onView(viewOf(answer.view))
+    if (answer.view !== undefined && isNews(answer.view, membership.view)) onView(viewOf(answer.view))
     const nowMs = clock.nowMs()
     const from = answer.from as NodeId
     if (from !== member.id) return

@@ -30,6 +30,8 @@ export interface ProposerOptions {
 
 /** What comes up within this time is proposed in one. */
 const gatherMs = 2
+/** At least so long between two versions that only go on with copies under way: each costs every thread of the cluster some work. */
+const stepMs = 50
 /** Without a newer state after a conflict: then the watch is slow, and another look may help. */
 const conflictPauseMs = 200
 /** After a proposal whose outcome is unknown. */
@@ -42,6 +44,7 @@ export class Proposer {
   #isWriting = false
   #isStopped = false
   #suspects = ''
+  #nextStepAtMs = Number.NEGATIVE_INFINITY
   /** The version that a proposal has failed against, and until when another one against it makes no sense. */
   #refused = { version: 0, untilMs: 0 }
 
@@ -80,8 +83,13 @@ export class Proposer {
     const { version, untilMs } = this.#refused
     const proposal = membership.propose(nowMs)
     if (proposal === undefined) return
+    const isStep = proposal.changes.length > 0 && proposal.changes.every(isStepOfCopies)
     if (proposal.expectedVersion === version && nowMs < untilMs) this.lookSoon(Math.max(1, untilMs - nowMs))
-    else void this.#propose(proposal)
+    else if (isStep && nowMs < this.#nextStepAtMs) this.lookSoon(Math.max(1, this.#nextStepAtMs - nowMs))
+    else {
+      if (isStep) this.#nextStepAtMs = nowMs + stepMs
+      void this.#propose(proposal)
+    }
   }
 
   async #propose({ expectedVersion, state, changes }: ClusterProposal): Promise<void> {
@@ -106,6 +114,10 @@ export class Proposer {
     }
   }
 }
+
+/** A replica out of reach is not to be waited for. */
+const isStepOfCopies = (change: ClusterChange): boolean =>
+  change.kind === 'moves' || (change.kind === 'request' && change.request.kind !== 'remove')
 
 function tell(log: Logger, change: ClusterChange): void {
   switch (change.kind) {

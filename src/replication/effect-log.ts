@@ -40,6 +40,11 @@ export class EffectLog {
     return (this.#bytesTo.at(-1) ?? this.#bytesBefore) - this.#bytesBefore
   }
 
+  /** Of all entries ever, those that are gone too. */
+  get endBytes(): number {
+    return this.#bytesTo.at(-1) ?? this.#bytesBefore
+  }
+
   reset(start: EntryName): void {
     this.#start = { epoch: start.epoch, position: start.position }
     this.#entries = []

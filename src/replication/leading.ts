@@ -37,6 +37,11 @@ export class Leading {
   readonly #state: ReplicaState
   readonly #onCommitted: () => void
   readonly #followers = new Map<string, Follower>()
+  /** The same, for all that goes through them at every write and message. */
+  #all: readonly Follower[] = []
+  /** Every follower was left with something unanswered; where the log ended then, in bytes. */
+  #isGathering = false
+  #gathersAfterBytes = 0
   #hadFollowers = false
   /** Numbers are fresh also when this replica was primary before. */
   #snapshots: number
@@ -57,6 +62,11 @@ export class Leading {
     return this.#servesAtMs
   }
 
+  /** See PartitionReplica. */
+  get gathers(): boolean {
+    return this.#isGathering && this.#state.log.endBytes - this.#gathersAfterBytes < this.#state.options.gatherBytes
+  }
+
   get isStopped(): boolean {
     return this.#handOver !== undefined && this.#state.rules.stopBeforeHandOver
   }
@@ -73,7 +83,7 @@ export class Leading {
   /** Followers that are not in-sync, and how much of the copy each holds, 0 to 1. */
   learners(): readonly { readonly shard: Replica['shard']; readonly progress: number }[] {
     const learners: { shard: Replica['shard']; progress: number }[] = []
-    for (const { replica, isInSync, mode } of this.#followers.values())
+    for (const { replica, isInSync, mode } of this.#all)
       if (!isInSync) learners.push({ shard: replica.shard, progress: mode.kind === 'log' ? 1 : this.#copied(mode) })
     return learners
   }
@@ -86,7 +96,7 @@ export class Leading {
   handleRow(nowMs: number, row: PartitionRecord, isNewEpoch: boolean, waitUntilMs: number): void {
     this.#servesAtMs = Math.max(this.#servesAtMs, waitUntilMs)
     const { self, log, rules, floor, options } = this.#state
-    const isRefusal = [...this.#followers.values()].filter(({ isInSync }) => isInSync).length + 1 === row.inSync.length
+    const isRefusal = this.#all.filter(({ isInSync }) => isInSync).length + 1 === row.inSync.length
     const others = [...row.inSync, ...row.backups].filter(replica => !isSameReplica(replica, self))
     for (const [shard, { replica }] of this.#followers)
       if (!others.some(other => isSameReplica(other, replica))) this.#followers.delete(shard)
@@ -114,6 +124,7 @@ export class Leading {
       known.lastSentAtMs = Number.NEGATIVE_INFINITY
       if (rules.currentEpochAcknowledgements) known.acked = undefined
     }
+    this.#all = [...this.#followers.values()]
     if (isNewEpoch) this.#handOver = undefined
     this.#commit()
   }
@@ -121,11 +132,11 @@ export class Leading {
   handleAppended(nowMs: number, message: AppendedMessage): void {
     const { rules, epoch } = this.#state
     if (message.epoch !== epoch && rules.currentEpochAcknowledgements) return
-    for (const follower of this.#followersOf(message.from)) {
+    for (const follower of this.#all) {
+      if (!this.#isMeant(follower, message.from)) continue
       if (message.sentAtMs >= follower.sinceMs || !rules.currentEpochAcknowledgements) this.#noteAcknowledged(nowMs, follower, message)
     }
     this.#commit()
-    this.#trim()
   }
 
   #noteAcknowledged(nowMs: number, follower: Follower, message: AppendedMessage): void {
@@ -210,9 +221,9 @@ export class Leading {
   hasRight(nowMs: number): boolean {
     const { rules } = this.#state
     if (!this.isServing(nowMs)) return false
-    if (this.#followers.size === 0 || !rules.readNeedsPromises) return true
+    if (this.#all.length === 0 || !rules.readNeedsPromises) return true
     let isAsked = false
-    for (const follower of this.#followers.values()) {
+    for (const follower of this.#all) {
       if (!this.#isCounted(follower) || (!follower.isInSync && !rules.countedLearnerPromises)) continue
       isAsked = true
       if (this.#holdsPromise(follower.replica.node, nowMs) !== rules.promisesOfAll) return !rules.promisesOfAll
@@ -231,7 +242,7 @@ export class Leading {
   handleTick(nowMs: number): void {
     this.#rightBefore = this.hasRight(nowMs)
     const { options } = this.#state
-    for (const follower of this.#followers.values()) {
+    for (const follower of this.#all) {
       const { waitingSinceMs } = follower
       if (waitingSinceMs === undefined) continue
       if (nowMs - waitingSinceMs >= options.backupTimeoutMs) {
@@ -251,7 +262,8 @@ export class Leading {
       this.#wasServing = isServing
       this.#state.act({ kind: 'serving', serving: isServing })
     }
-    for (const follower of this.#followers.values()) {
+    this.#limitLog()
+    for (const follower of this.#all) {
       this.#considerAdding(nowMs, follower)
       this.#resend(nowMs, follower)
       if (follower.mode.kind === 'snapshot') this.#sendChunk(nowMs, follower)
@@ -260,7 +272,8 @@ export class Leading {
       this.#ask(nowMs, follower)
     }
     this.#askHandOver(nowMs)
-    this.#limitLog()
+    this.#isGathering = this.#all.length > 0 && this.#all.every(isGathering)
+    this.#gathersAfterBytes = this.#state.log.endBytes
   }
 
   nextDeadlineMs(nowMs: number): number | undefined {
@@ -268,7 +281,7 @@ export class Leading {
     let next = Number.POSITIVE_INFINITY
     if (this.#servesAtMs > nowMs) next = this.#servesAtMs
     if (this.#handOver !== undefined) next = Math.min(next, Math.max(this.#handOver.lastAskedAtMs, nowMs) + resendMs)
-    for (const follower of this.#followers.values()) {
+    for (const follower of this.#all) {
       const { waitingSinceMs, mode, lastSentAtMs } = follower
       if (waitingSinceMs !== undefined) next = Math.min(next, Math.max(lastSentAtMs, waitingSinceMs) + resendMs)
       if (mode.kind === 'snapshot') {
@@ -294,20 +307,19 @@ export class Leading {
   }
 
   #isAlone(): boolean {
-    for (const follower of this.#followers.values()) if (this.#isCounted(follower)) return false
+    for (const follower of this.#all) if (this.#isCounted(follower)) return false
     return true
   }
 
-  #followersOf(shard: string): readonly Follower[] {
-    const exact = this.#followers.get(shard)
-    if (this.#state.rules.acknowledgementsBoundToIncarnation) return exact === undefined ? [] : [exact]
+  #isMeant({ replica }: Follower, shard: string): boolean {
+    if (this.#state.rules.acknowledgementsBoundToIncarnation) return replica.shard === shard
     // Only in the simulator, whose ids are "name#incarnation".
     const stem = (id: string): string => id.slice(0, id.indexOf('#'))
-    return [...this.#followers.values()].filter(({ replica }) => stem(replica.shard) === stem(shard))
+    return stem(replica.shard) === stem(shard)
   }
 
   #counted(): readonly Follower[] {
-    return [...this.#followers.values()].filter(follower => this.#isCounted(follower))
+    return this.#all.filter(follower => this.#isCounted(follower))
   }
 
   #isCounted({ isInSync, addAsked, removeAsked }: Follower): boolean {
@@ -321,7 +333,7 @@ export class Leading {
     const end = Math.min(log.last.position, this.#state.durable)
     let reached = end
     let isFirst = true
-    for (const follower of this.#followers.values()) {
+    for (const follower of this.#all) {
       if (!this.#isCounted(follower)) continue
       const acked = follower.acked ?? Number.NEGATIVE_INFINITY
       if (rules.acknowledgementsOfAll) reached = Math.min(reached, acked)
@@ -408,7 +420,6 @@ export class Leading {
       epoch,
       from: self.shard,
       to: follower.replica.shard,
-      ...(follower.acked === undefined && row !== undefined ? { record: { version: rowVersion, row } } : {}),
       previous: nameOf(previous),
       entries,
       committed,
@@ -416,7 +427,12 @@ export class Leading {
       serving: this.#wasServing,
       sentAtMs: nowMs,
     }
-    this.#state.act({ kind: 'send', to: follower.replica.shard, message })
+    const isFirst = follower.acked === undefined && row !== undefined
+    this.#state.act({
+      kind: 'send',
+      to: follower.replica.shard,
+      message: isFirst ? { ...message, record: { version: rowVersion, row } } : message,
+    })
   }
 
   #startSnapshot(nowMs: number, follower: Follower): void {
@@ -495,7 +511,7 @@ export class Leading {
     const { log, options, applied } = this.#state
     let floor = Math.min(this.#state.committed, applied)
     let needed = Number.POSITIVE_INFINITY
-    for (const follower of this.#followers.values()) {
+    for (const follower of this.#all) {
       if (this.#isCounted(follower)) floor = Math.min(floor, follower.applied)
       if (follower.mode.kind !== 'probe') needed = Math.min(needed, follower.reached)
     }
@@ -518,8 +534,11 @@ export class Leading {
     const { log, options } = this.#state
     this.#trim()
     if (log.bytes <= options.logMaxBytes) return
-    for (const follower of this.#followers.values()) if (!follower.isInSync && !follower.addAsked) follower.mode = { kind: 'probe' }
+    for (const follower of this.#all) if (!follower.isInSync && !follower.addAsked) follower.mode = { kind: 'probe' }
   }
 }
+
+const isGathering = ({ mode, acked, sent, reached, removeAsked }: Follower): boolean =>
+  mode.kind === 'log' && acked !== undefined && sent > reached && !removeAsked
 
 const nameOf = ({ epoch, position }: EntryName): EntryName => ({ epoch, position })

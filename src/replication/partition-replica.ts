@@ -10,7 +10,7 @@
  *
  * Owns: log, store, sessions' records, who waits. Does not: send, keep time, know keys or maps, decide who is primary (the table does).
  * In: `handle...` and commands. Out: `takeActions`, `takeAnswered`; on the hot path the shard calls `beginRead`, `beginWrite`,
- * `append`, `finishWrite`, `wait` and takes the actions once per turn, which makes one frame per replica.
+ * `append`, `finishWrite`, `wait` and takes the actions once per turn, unless it `gathers`, which makes one frame per replica.
  *
  * 1. (I6) Nothing of an older epoch is accepted; a newer one is learned first; what is applied at a backup is never cut: a shard that
  *    would have to asks to be stopped.
@@ -118,6 +118,14 @@ export class PartitionReplica<Waiter> {
   /** Entries appended have to be sent: `takeActions` follows each write. False: a primary that never had another replica. */
   get keepsLog(): boolean {
     return this.#role.kind === 'primary' && this.#role.leading.keepsLog
+  }
+
+  /**
+   * What was appended since `takeActions` is little and waits for answers to what is under way: until something else happens there is
+   * nothing to take.
+   */
+  get gathers(): boolean {
+    return this.#role.kind === 'primary' && this.#role.leading.gathers
   }
 
   /** Of a primary: the replicas not in-sync, and how much of the copy each holds, 0 to 1. */
@@ -242,6 +250,7 @@ export class PartitionReplica<Waiter> {
     assert(!this.#isWriting, 'a write is finished in the turn in which it began')
     if (this.#role.kind === 'primary') this.#role.leading.flush(nowMs)
     const actions = this.#state.takeActions()
+    if (actions.length === 0) return actions
     const stop = actions.find(({ kind }) => kind === 'stop')
     if (stop === undefined) return actions
     this.#waiters.abandon()
@@ -301,7 +310,7 @@ export class PartitionReplica<Waiter> {
     assert(this.#isWriting, 'finishWrite follows beginWrite')
     if (id !== undefined) {
       const { epoch, position } = id.ticket
-      this.append({ kind: 'recordResult', ticketEpoch: epoch, ticketPosition: position, number: id.number, result, trimTo: this.#trimTo })
+      this.append({ kind: 'recordResult', ticketEpoch: epoch, ticketPosition: position, number: id.number, trimTo: this.#trimTo, result })
       this.#sessions.touch(nowMs, position)
     } else if (this.applied === this.#beganAt) {
       // An answer that saw something and changed nothing: the mark proves that this was the primary.

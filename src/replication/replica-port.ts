@@ -88,8 +88,9 @@ export const replicaDefaults = {
   gatherBytes: 16 * 1024,
   windowBytes: 4 * 1024 * 1024,
   logMaxBytes: 64 * 1024 * 1024,
-  // Per partition: with 240 of them a node keeps some 60 MiB of logs at the most.
-  logRetainBytes: 32 * 1024,
+  // Per partition. What is kept for long costs the collector more than it saves: under load 32 KiB are half a second of writes, and took
+  // a sixth of the throughput.
+  logRetainBytes: 4 * 1024,
   chunkMaxBytes: 256 * 1024,
   copyBytesPerSecond: 64 * 1024 * 1024,
   sessionTtlMs: 60_000,

@@ -4,9 +4,10 @@
  */
 import type { Answered, WaitKind } from './replica-port.ts'
 
-interface Waiting<Waiter> {
+/** What is answered is what waited: one object for each. */
+interface Waiting<Waiter> extends Answered<Waiter> {
   readonly position: number
-  readonly waiter: Waiter
+  outcome: 'committed' | 'unknown'
 }
 
 export class Waiters<Waiter> {
@@ -20,7 +21,7 @@ export class Waiters<Waiter> {
 
   /** Positions mostly rise; a recorded answer of an older entry waits behind younger ones at most one round trip. */
   add(kind: WaitKind, position: number, waiter: Waiter): void {
-    this.#queues[kind].push({ position, waiter })
+    this.#queues[kind].push({ waiter, outcome: 'committed', position })
   }
 
   release(kind: WaitKind, committed: number): void {
@@ -28,7 +29,7 @@ export class Waiters<Waiter> {
     if (queue.length === 0) return
     let head = this.#heads[kind]
     while (head < queue.length && (queue[head] as Waiting<Waiter>).position <= committed) {
-      this.#answered.push({ waiter: (queue[head] as Waiting<Waiter>).waiter, outcome: 'committed' })
+      this.#answered.push(queue[head] as Waiting<Waiter>)
       head += 1
     }
     if (head > 1024 || head === queue.length) {
@@ -41,7 +42,10 @@ export class Waiters<Waiter> {
   /** The replica is no primary any more. */
   abandon(): void {
     for (const kind of ['read', 'write'] as const) {
-      for (const { waiter } of this.#queues[kind].slice(this.#heads[kind])) this.#answered.push({ waiter, outcome: 'unknown' })
+      for (const waiting of this.#queues[kind].slice(this.#heads[kind])) {
+        waiting.outcome = 'unknown'
+        this.#answered.push(waiting)
+      }
       this.#queues[kind].length = 0
       this.#heads[kind] = 0
     }

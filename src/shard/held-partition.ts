@@ -40,7 +40,7 @@ export class HeldPartition {
     this.append = effect => {
       if (this.isFree) return replica.appendFree(effect)
       replica.append(effect)
-      touch(this)
+      if (!replica.gathers) touch(this)
     }
   }
 }

@@ -264,7 +264,7 @@ export class Operations {
       return
     }
     replica.wait('write', position, { pipe, id, isWrite: true, answer })
-    this.#options.partitions.touch(held)
+    if (!replica.gathers) this.#options.partitions.touch(held)
   }
 
   #loadWrite(pipe: Pipe, reader: OperationReader, index: number, slot: MapSlot, kind: number): NearstateError | undefined {

@@ -398,7 +398,7 @@ export class Partitions {
       held = this.#open(partition, record)
     }
     held.replica.handleMessage(nowMs, message)
-    this.touch(held)
+    this.#settling.heard(held, nowMs)
   }
 
   #isReplicatedOn(peer: ShardId): boolean {

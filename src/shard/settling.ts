@@ -7,6 +7,7 @@
  *    after everything else that came in the same turn of the event loop. Small frames cost more than they gain: settled one by one,
  *    two nodes took a third of the writes.
  * 2. A turn walks over what it touched, never over all partitions; only the timer looks through the deadlines.
+ * 3. What a replica answers to a message is taken at once (`heard`), while the processor has its memory at hand; it leaves with the turn.
  */
 import { unreachable } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
@@ -34,11 +35,12 @@ export class Settling {
   readonly #answered = new Set<Answered>()
   #held: (HeldPartition | undefined)[] = []
   #deadlines = new Float64Array(0)
-  /** Of those that this settling has looked at. */
+  /** Of those that were looked at since the timer was set. */
   #soonestMs = Number.POSITIVE_INFINITY
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelTimer: (() => void) | undefined
   #isAsked = false
+  #hasHeard = false
   #isSettling = false
   #isOver = false
 
@@ -51,20 +53,23 @@ export class Settling {
     if (held.isTouched) return
     held.isTouched = true
     this.#touched.push(held)
-    if (this.#isAsked || this.#isSettling) return
-    this.#isAsked = true
-    this.#options.later(() => {
-      this.#isAsked = false
-      this.settle()
-    })
+    this.#ask()
+  }
+
+  /** A message came for it, as the last thing that happened to it. */
+  heard(held: HeldPartition, nowMs: number): void {
+    if (this.#isSettling || this.#isOver) return this.touch(held)
+    this.#settleOne(held, nowMs)
+    this.#hasHeard = true
+    this.#ask()
   }
 
   settle(): void {
-    if (this.#touched.length === 0 || this.#isSettling || this.#isOver) return
+    if ((this.#touched.length === 0 && !this.#hasHeard) || this.#isSettling || this.#isOver) return
     this.#isSettling = true
-    this.#soonestMs = Number.POSITIVE_INFINITY
     const nowMs = this.#options.clock.nowMs()
-    while (this.#touched.length > 0 && !this.#isOver) {
+    while ((this.#touched.length > 0 || this.#hasHeard) && !this.#isOver) {
+      this.#hasHeard = false
       const touched = this.#touched
       this.#touched = []
       for (const held of touched) {
@@ -76,7 +81,9 @@ export class Settling {
       this.#answered.clear()
     }
     this.#isSettling = false
-    this.#setTimer(this.#soonestMs, nowMs)
+    const soonestMs = this.#soonestMs
+    this.#soonestMs = Number.POSITIVE_INFINITY
+    this.#setTimer(soonestMs, nowMs)
   }
 
   /** Nothing leaves any more. */
@@ -84,6 +91,17 @@ export class Settling {
     this.#isOver = true
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
+  }
+
+  #ask(): void {
+    if (this.#isAsked || this.#isSettling) return
+    this.#isAsked = true
+    this.#options.later(this.#later)
+  }
+
+  readonly #later = (): void => {
+    this.#isAsked = false
+    this.settle()
   }
 
   #settleOne(held: HeldPartition, nowMs: number): void {

@@ -25,6 +25,7 @@ import { errorOf, failureOf } from './failure.ts'
 import { Gateway } from './gateway.ts'
 import { Invokes } from './invokes.ts'
 import { ShardLocalMaps } from './local-maps.ts'
+import { LoopTurn } from './loop-turn.ts'
 import { MapCatalog } from './map-catalog.ts'
 import { Operations } from './operations.ts'
 import { Ownership } from './ownership.ts'
@@ -117,6 +118,7 @@ export class Shard implements PeerListener {
   readonly #catalog: MapCatalog
   readonly #partitions: Partitions
   readonly #admission: Admission
+  readonly #turn: LoopTurn
   readonly #turns: Turns
   readonly #network: ShardNetwork
   readonly #gateway: Gateway
@@ -128,6 +130,8 @@ export class Shard implements PeerListener {
   /** Where the promises of each other node stand in the promise cell. */
   #promiseSlots: ReadonlyMap<NodeId, number> = new Map()
   #viewVersion = 0
+  /** Of this turn of the loop. */
+  #frames: { readonly from: ShardId; readonly bytes: Uint8Array }[] = []
   #server: { stop(graceMs: number): Promise<void> } | undefined
 
   constructor(options: ShardOptions) {
@@ -135,6 +139,7 @@ export class Shard implements PeerListener {
     const { limits } = start
     this.#options = options
     this.#ownership = new Ownership(start.id)
+    this.#turn = new LoopTurn(options.later)
     this.#catalog = new MapCatalog({
       autoCreateMaps: start.autoCreateMaps,
       sendAsk: (id, ask) => options.send({ type: 'ensureMap', id, ask }),
@@ -154,7 +159,7 @@ export class Shard implements PeerListener {
         return slot === undefined ? undefined : promises.read(slot, this.#viewVersion)
       },
       send: (to, bytes) => void this.#network.links.send(to, 'replication', bytes),
-      later: options.later,
+      later: this.#turn.last,
       after: options.after,
       ...(options.mirror === undefined ? {} : { durable: { mirror: options.mirror, copies: start.persistence?.copies ?? 1 } }),
       onRequest: request => options.send({ type: 'replicaRequest', request }),
@@ -164,7 +169,7 @@ export class Shard implements PeerListener {
       warn: (message, fields) => this.#log('warn', message, fields),
     })
     this.#admission = new Admission(limits.queuedOperationsMax, queuedMaxBytesOf(limits))
-    this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: options.later })
+    this.#turns = new Turns({ clock, sliceMaxMs: limits.sliceMaxMs, later: this.#turn.work, mayWait: () => this.#turn.isBusy })
     this.#network = options.createNetwork(this, shard => this.#ownership.addressOf(shard))
     this.#gateway = new Gateway(this.#network.links, this.#ownership, limits.valueMaxBytes)
     const invokes = new Invokes(userCode, valueCodec, clock)
@@ -240,13 +245,16 @@ export class Shard implements PeerListener {
       case 'results':
         return this.#gateway.handleResults(from, bytes)
       case 'replication':
-        return this.#handleReplication(from, bytes)
+        this.#frames.push({ from, bytes })
+        if (this.#frames.length === 1) this.#turn.first(this.#takeFrames)
+        return
       default:
         return unreachable(kind)
     }
   }
 
   onPeerDown(peer: ShardId): void {
+    this.#takeFrames()
     this.#partitions.peerDown(peer)
     this.#gateway.peerDown(peer)
     this.#peerPipes.peerDown(peer)
@@ -377,6 +385,12 @@ export class Shard implements PeerListener {
     if (closed) return
     this.#log('error', 'the durable mirror could not be written in time; this node stops as if it had been killed')
     await this.#partitions.closeMirror(false)
+  }
+
+  readonly #takeFrames = (): void => {
+    const frames = this.#frames
+    this.#frames = []
+    for (const { from, bytes } of frames) this.#handleReplication(from, bytes)
   }
 
   #handleReplication(from: ShardId, bytes: Uint8Array): void {

@@ -18,6 +18,8 @@ export interface TurnsOptions {
   readonly sliceMaxMs: number
   /** Calls back after other events had their turn (setImmediate). */
   readonly later: (callback: () => void) => void
+  /** Whether what comes now is to wait for the end of the loop's turn, as other things do. Default: it is not. */
+  readonly mayWait?: () => boolean
 }
 
 export class Turns {
@@ -36,7 +38,8 @@ export class Turns {
       return
     }
     this.#waiting.add(source)
-    this.#slice()
+    if (this.#options.mayWait?.() === true) this.#schedule()
+    else this.#slice()
   }
 
   /** `source` has something to do that need not start now. */

@@ -208,8 +208,10 @@ export function copyEffect(effect: Effect, kept: KeptBytes): Effect {
       return { ...effect, key: bytesOf(effect.key), value: bytesOf(effect.value) }
     case 'removeRecord':
       return { ...effect, key: bytesOf(effect.key) }
-    case 'recordResult':
-      return { ...effect, result: resultOf(effect.result) }
+    case 'recordResult': {
+      const { ticketEpoch, ticketPosition, number, result, trimTo } = effect
+      return { kind: 'recordResult', ticketEpoch, ticketPosition, number, trimTo, result: resultOf(result) }
+    }
     case 'openMap':
     case 'clear':
     case 'dropMap':

@@ -199,13 +199,25 @@ function writePlace(incarnation: string): void {
   body.integer(place)
 }
 
+const known = new Map<string, string>()
+const knownMax = 1024
+
+/** The same string for the same name, which compares faster; there are few. */
+function interned(incarnation: string): string {
+  const own = known.get(incarnation)
+  if (own !== undefined) return own
+  if (known.size >= knownMax) known.clear()
+  known.set(incarnation, incarnation)
+  return incarnation
+}
+
 function readBatch(bytes: Buffer): ReplicationMessage[] {
   const reader = new ByteReader(bytes)
   const incarnations: string[] = []
   let messages: Buffer | undefined
   while (!reader.done) {
     const tag = reader.uint32()
-    if (tag === batchTags.incarnations) incarnations.push(reader.bytes().toString())
+    if (tag === batchTags.incarnations) incarnations.push(interned(reader.bytes().toString()))
     else if (tag === batchTags.messages) messages = reader.bytes()
     else reader.skip(tag)
   }

@@ -158,6 +158,39 @@ describe('a late hello', () => {
   })
 })
 
+describe('writes while a backup has not answered', () => {
+  it('are gathered, so that there is nothing to take before its answer', () => {
+    const group = new TestGroup('ab')
+    group.tell(recordOf(1, 'a', 'ab'))
+    group.settle()
+    group.write('a', 'k', 'first')
+    expect(group.at('a').gathers).toBe(false)
+    group.collect()
+    expect(group.at('a').gathers).toBe(true)
+    group.write('a', 'k', 'second')
+    group.write('a', 'k', 'third')
+    const sent = group.wire.length
+    group.collect()
+    expect(group.wire.length).toBe(sent)
+    group.settle()
+    expect(group.answered('a')).toEqual(['first', 'second', 'third'])
+    expect(group.at('a').gathers).toBe(false)
+  })
+
+  it('are not gathered beyond a bound', () => {
+    const group = new TestGroup('ab', { gatherBytes: 500 })
+    group.tell(recordOf(1, 'a', 'ab'))
+    group.settle()
+    group.write('a', 'k', 'first')
+    group.collect()
+    group.write('a', 'k', 'v'.repeat(1000))
+    expect(group.at('a').gathers).toBe(false)
+    const sent = group.wire.length
+    group.collect()
+    expect(group.wire.length).toBeGreaterThan(sent)
+  })
+})
+
 describe('a hand-over', () => {
   it('stops, drains, asks, and stays stopped until a newer epoch', () => {
     const group = formed()

@@ -309,8 +309,9 @@ describe('time and trouble', () => {
   })
 
   test('bytes of a peer that are no frame are dropped', () => {
-    const { one, two, client } = twoCopies()
+    const { world, one, two, client } = twoCopies()
     two.listener?.onPeerMessage(one.id, 'replication', Buffer.from([10, 200, 1]))
+    world.later.run()
     expect(two.logs.at(-1)).toMatch('dropped what replicas of a peer said')
     expect(client.call(SET, 'm', key, 1).status).toBe('ok')
   })
