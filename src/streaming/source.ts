@@ -34,6 +34,8 @@ export interface SourceBatch {
   /** Line number (from 1) of each record's first line. */
   readonly lines: readonly number[]
   readonly rejected: readonly RejectedRecord[]
+  /** Only in a batch without records: the split's own word that no event with time <= this will follow. */
+  readonly watermark?: number
 }
 
 /** A record that is broken before any schema sees it. */

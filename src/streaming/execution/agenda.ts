@@ -35,6 +35,8 @@ export interface AgendaOptions {
   readonly codec: RowCodec
   readonly openSplit: (stage: string, split: Split) => SplitReader
   readonly profile?: TaskProfile
+  /** A unit takes at most so many rows; default 1024. */
+  readonly unitRowsMax?: number
 }
 
 export class Agenda {
@@ -100,7 +102,7 @@ export class Agenda {
   #addHead({ index, name, spec }: StageNode): void {
     const { assignment, self, openSplit } = this.#options
     const operator = this.#plan.operators[index] as Operator
-    const size = new UnitSize()
+    const size = new UnitSize(this.#options.unitRowsMax)
     if (operator instanceof SourceOperator && spec.kind === 'source') {
       const { outOfOrdernessMs = 0, idleAfterMs } = spec.eventTime ?? {}
       const own = assignment.splits[name]?.[self] ?? []

@@ -41,6 +41,10 @@ export interface ShardTaskOptions {
   readonly openSplit: (stage: string, split: Split) => SplitReader
   readonly limits?: Partial<ExchangeLimits>
   readonly profile?: TaskProfile
+  /** A unit takes at most so many rows; default 1024. */
+  readonly unitRowsMax?: number
+  /** Sees the plan before anything runs: the testing kit adds operators that look on. */
+  readonly observe?: (plan: Plan) => void
 }
 
 /** Why an attempt failed here. `thrown` is what user code threw, or a NearstateError of the engine. */
@@ -84,6 +88,7 @@ export class ShardTask {
     this.#options = options
     this.#nodes = built.nodes
     this.#plan = planOf(built, assignment, self, maps, codec, { ...defaultExchangeLimits, ...options.limits })
+    options.observe?.(this.#plan)
     this.#unit = this.#plan.unit
     this.#writer = new FrameWriter(job, attempt, codec)
     this.#agenda = new Agenda(this.#nodes, this.#plan, options)

@@ -59,6 +59,8 @@ export class SplitQueue {
         reading.batch = taken
         reading.cursor = 0
         return reading
+      } else if (taken.watermark !== undefined) {
+        this.#said(reading, taken.watermark, nowMs)
       }
       // An empty batch says that there may be more: asked again.
     }
@@ -105,6 +107,12 @@ export class SplitQueue {
       this.#clocks[index]?.opened(nowMs)
       this.#reading.push({ index, reader: this.#open(this.#splits[index] as Split), batch: undefined, cursor: 0 })
     }
+  }
+
+  #said(reading: Reading, watermark: number, nowMs: number): void {
+    const clock = this.#clocks[reading.index] as SplitClock
+    clock.said(watermark, nowMs)
+    this.mark.set(reading.index, clock.watermark, clock.idle)
   }
 
   #end(reading: Reading): void {
