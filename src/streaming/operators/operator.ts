@@ -51,6 +51,9 @@ export abstract class Operator {
   /** The unit has not returned: what it left aside is forgotten. State is undone by the unit itself. */
   rollback(): void {}
 
+  /** A checkpoint is committed; between units. */
+  committed(_n: number): void {}
+
   /** Rough number of bytes of keyed state. */
   get stateBytes(): number {
     return 0
@@ -70,6 +73,23 @@ export interface Due {
   /** Gives the first piece laid out up, because it was cut off; what to show of it. Called between units. */
   dropFirst(): unknown
 }
+
+/** An operator that can be full: no head that reaches it is run meanwhile (a bounded queue behind asynchronous calls, a sink). */
+export interface Bounded {
+  readonly isFull: boolean
+}
+
+export const isBounded = (operator: Operator): operator is Operator & Bounded => 'isFull' in operator
+
+/**
+ * An operator that keeps rows that are not in its state (asynchronous calls under way). A barrier waits before it until it holds none,
+ * and while it waits no head behind the barrier gives it more.
+ */
+export interface Holding {
+  readonly holdsRows: boolean
+}
+
+export const isHolding = (operator: Operator): operator is Operator & Holding => 'holdsRows' in operator
 
 export const hasDue = (operator: Operator): operator is Operator & Due => 'prepareFire' in operator
 
