@@ -16,7 +16,7 @@ import { AggregateOperator } from '../operators/aggregate.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
 import { keyIdOf } from '../operators/key-id.ts'
-import type { Operator } from '../operators/operator.ts'
+import { type Bounded, isBounded, type Operator } from '../operators/operator.ts'
 import { Origins, splitsMax } from '../operators/origin.ts'
 import { ProcessOperator } from '../operators/process.ts'
 import { SinkOperator } from '../operators/sink.ts'
@@ -25,6 +25,7 @@ import { EnrichOperator, FilterOperator, FlatMapOperator, MapOperator, PassOpera
 import { Unit } from '../operators/unit.ts'
 import { WindowOperator } from '../operators/window.ts'
 import type { LocalMap } from '../ports.ts'
+import { StageState } from '../state/stage-state.ts'
 
 export interface Plan {
   readonly unit: Unit
@@ -32,10 +33,10 @@ export interface Plan {
   /** By stage. */
   readonly operators: readonly Operator[]
   readonly edges: readonly Edge[]
-  /** Per stage: the edges that a batch given to it can reach in the same unit. */
-  readonly reach: readonly (readonly Edge[])[]
+  /** Per stage: the edges, and the operators that can be full, that a batch given to it can reach in the same unit. */
+  readonly reach: readonly (readonly Bounded[])[]
   /** The same for rows that came through the stage's own edge: they do not pass it again. */
-  readonly reachBehind: readonly (readonly Edge[])[]
+  readonly reachBehind: readonly (readonly Bounded[])[]
 }
 
 /** The maps that a job reads and writes; the shard opens them before it plans. */
@@ -55,6 +56,9 @@ export function planOf(
   maps: ReadonlyMap<string, LocalMap>,
   codec: RowCodec,
   limits: ExchangeLimits,
+  stateOf: (stage: string) => StageState = stage =>
+    new StageState({ stage, codec, store: undefined, partitions: ownPartitions(assignment, self) }),
+  aligns = true,
 ): Plan {
   const { graph, nodes } = built
   const unit = new Unit(nodes.length, graph.onError, graph.onBrokenRow)
@@ -64,7 +68,7 @@ export function planOf(
   }
   const edges: Edge[] = []
   const addEdge = (stage: number): Edge => {
-    const edge = new Edge(edges.length, stage, self, assignment.shards.length, limits)
+    const edge = new Edge(edges.length, stage, self, assignment.shards.length, limits, aligns && nodes[stage]?.spec.kind !== 'deadLetters')
     edges.push(edge)
     return edge
   }
@@ -100,7 +104,7 @@ export function planOf(
       case 'sink':
         return new SinkOperator(index, unit, mapNamed(spec.map.map), codec, spec.value, spec.rest)
       default:
-        return simpleOperator(node, spec, unit)
+        return simpleOperator(node, spec, unit, stateOf)
     }
   })
   wire(nodes, operators)
@@ -109,7 +113,7 @@ export function planOf(
 
 type SimpleSpec = Exclude<StageSpec, { kind: 'keyBy' | 'rekey' | 'deadLetters' | 'enrich' | 'sink' }>
 
-function simpleOperator({ index, key }: StageNode, spec: SimpleSpec, unit: Unit): Operator {
+function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit: Unit, stateOf: (stage: string) => StageState): Operator {
   const idOf = keyIdOf(key?.codec ?? 'string')
   switch (spec.kind) {
     case 'source':
@@ -127,15 +131,19 @@ function simpleOperator({ index, key }: StageNode, spec: SimpleSpec, unit: Unit)
     case 'late':
       return new PassOperator(index, unit)
     case 'aggregate':
-      return new AggregateOperator(index, unit, spec.aggregates, idOf)
+      return new AggregateOperator(index, unit, spec.aggregates, key?.codec ?? 'string', stateOf(name))
     case 'window':
       return new WindowOperator(index, unit, spec.window.sizeMs, spec.aggregates, idOf)
     case 'process':
-      return new ProcessOperator(index, unit, spec.process, spec.emits, idOf)
+      return new ProcessOperator(index, unit, spec.process, spec.emits, key?.codec ?? 'string', stateOf(name))
     default:
       return unreachable(spec)
   }
 }
+
+/** The partitions whose primary this shard is. */
+export const ownPartitions = (assignment: Assignment, self: number): readonly number[] =>
+  assignment.owners.flatMap((owner, partition) => (owner === self ? [partition] : []))
 
 function wire(nodes: readonly StageNode[], operators: readonly Operator[]): void {
   for (const { index, inputs, spec } of nodes) {
@@ -147,18 +155,19 @@ function wire(nodes: readonly StageNode[], operators: readonly Operator[]): void
 }
 
 function reachOf(nodes: readonly StageNode[], operators: readonly Operator[], edges: readonly Edge[]): Pick<Plan, 'reach' | 'reachBehind'> {
-  const reach: Edge[][] = nodes.map(() => [])
-  const reachBehind: Edge[][] = nodes.map(() => [])
+  const reach: Bounded[][] = nodes.map(() => [])
+  const reachBehind: Bounded[][] = nodes.map(() => [])
   const letters = edges.find(edge => nodes[edge.stage]?.spec.kind === 'deadLetters')
   for (const { index, spec } of [...nodes].reverse()) {
     if (spec.kind === 'deadLetters') continue
     const operator = operators[index] as Operator
-    const found = new Set<Edge>(letters === undefined ? [] : [letters])
+    const found = new Set<Bounded>(letters === undefined ? [] : [letters])
     for (const consumer of [...operator.consumers, ...operator.sideConsumers]) {
       for (const edge of reach[consumer.stage] ?? []) found.add(edge)
     }
     reachBehind[index] = [...found]
     if (operator instanceof KeyByOperator) found.add(operator.edge)
+    if (isBounded(operator)) found.add(operator)
     reach[index] = [...found]
   }
   return { reach, reachBehind }

@@ -9,21 +9,29 @@
  *
  * 1. One unit at a time, in the order of agenda.ts.
  * 2. Core state changes in prepare, finish, failed and stopped only; `execute` leaves everything aside or journalled.
- * 3. It is completed when every stage's watermark is infinite and everything is sent.
+ * 3. It has ended when every stage's watermark is infinite and everything is sent. Without checkpoints it is completed then; with them
+ *    when a barrier that came after its end is committed, and the sinks have committed what was prepared for it.
  */
 import { NearstateError } from '../../base/errors.ts'
 import type { Assignment, Split, StageProgress } from '../assignment.ts'
+import { BarrierFlow, type Guarantee } from '../checkpoint/barrier-flow.ts'
+import { restoredMarks } from '../checkpoint/barrier-record.ts'
+import { homeOf, type HomeRecord, splitKey } from '../checkpoint/home.ts'
+import { type CheckpointRules, everyCheckpointRule } from '../checkpoint/rules.ts'
+import { type BarrierAnswer, TaskCheckpoint } from '../checkpoint/task-checkpoint.ts'
 import { defaultExchangeLimits, type ExchangeLimits, type SendFrame } from '../exchange/edge.ts'
 import { type Frame, FrameWriter, type RowCodec } from '../exchange/frame.ts'
 import type { BuiltJob } from '../graph/job.ts'
 import type { StageNode } from '../graph/stage-spec.ts'
+import type { Operator } from '../operators/operator.ts'
 import type { Place } from '../operators/origin.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
-import type { LocalMap } from '../ports.ts'
-import type { SourceBatch, SplitReader } from '../source.ts'
+import type { LocalMap, StateStore } from '../ports.ts'
+import type { SourceBatch, SplitPosition, SplitReader } from '../source.ts'
+import { hasState, StageState } from '../state/stage-state.ts'
 import { Agenda } from './agenda.ts'
 import { countGivenUp } from './given-up.ts'
-import { type Plan, planOf } from './plan.ts'
+import { ownPartitions, type Plan, planOf } from './plan.ts'
 import { stageProgress, type TaskProfile } from './progress.ts'
 import { advanceWork, originOfFirst, runWork, type Work } from './work.ts'
 
@@ -38,13 +46,24 @@ export interface ShardTaskOptions {
   readonly maps: ReadonlyMap<string, LocalMap>
   readonly codec: RowCodec
   readonly send: SendFrame
-  readonly openSplit: (stage: string, split: Split) => SplitReader
+  readonly openSplit: (stage: string, split: Split, position: SplitPosition | undefined) => SplitReader
+  /** Absent: a job without checkpoints. */
+  readonly checkpoints?: TaskCheckpoints
   readonly limits?: Partial<ExchangeLimits>
   readonly profile?: TaskProfile
   /** A unit takes at most so many rows; default 1024. */
   readonly unitRowsMax?: number
   /** Sees the plan before anything runs: the testing kit adds operators that look on. */
   readonly observe?: (plan: Plan) => void
+}
+
+export interface TaskCheckpoints {
+  readonly guarantee: Exclude<Guarantee, 'none'>
+  /** Opened for this attempt, after its start is in the log of every partition of this shard. */
+  readonly store: StateStore
+  /** A barrier is done on this shard. May be called within any other call to the task. */
+  readonly answer: (answer: BarrierAnswer) => void
+  readonly rules?: CheckpointRules
 }
 
 /** Why an attempt failed here. `thrown` is what user code threw, or a NearstateError of the engine. */
@@ -74,6 +93,13 @@ export class ShardTask {
   readonly #writer: FrameWriter
   readonly #agenda: Agenda
   readonly #closedLinks = new Set<number>()
+  readonly #checkpoint: TaskCheckpoint | undefined
+  /** Operators with state. */
+  readonly #states: readonly StageState[]
+  #ended = false
+  /** The first barrier that began after the end. */
+  #lastBarrier: number | undefined
+  #committed = 0
   #state: TaskState = { kind: 'ready' }
   #work: Work | undefined
   #executed = false
@@ -84,14 +110,23 @@ export class ShardTask {
   #nowMs = 0
 
   constructor(options: ShardTaskOptions) {
-    const { job, built, attempt, assignment, self, maps, codec } = options
+    const { job, built, attempt, assignment, self, maps, codec, checkpoints } = options
+    const { store, guarantee = 'none', rules = everyCheckpointRule } = checkpoints ?? {}
     this.#options = options
     this.#nodes = built.nodes
-    this.#plan = planOf(built, assignment, self, maps, codec, { ...defaultExchangeLimits, ...options.limits })
+    const limits = { ...defaultExchangeLimits, ...options.limits }
+    const partitions = ownPartitions(assignment, self)
+    const restored = rules.watermarksRestored ? restoredMarks(store, partitions, codec) : new Map()
+    const stateOf = (stage: string): StageState => new StageState({ stage, codec, store, partitions, restored: restored.get(stage), rules })
+    this.#plan = planOf(built, assignment, self, maps, codec, limits, stateOf, guarantee === 'exactly-once')
     options.observe?.(this.#plan)
     this.#unit = this.#plan.unit
+    this.#states = this.#plan.operators.flatMap(operator => (hasState(operator) ? [operator.state] : []))
     this.#writer = new FrameWriter(job, attempt, codec)
-    this.#agenda = new Agenda(this.#nodes, this.#plan, options)
+    const flow = new BarrierFlow(this.#nodes, this.#plan.operators, guarantee, rules)
+    this.#agenda = new Agenda(this.#nodes, this.#plan, { ...options, flow, passes: (stage, watermark) => this.#passes(stage, watermark) })
+    this.#checkpoint = checkpoints === undefined ? undefined : this.#checkpointOf(checkpoints, flow, rules)
+    this.#agenda.holdSources = store?.isFresh === true
   }
 
   get state(): TaskState {
@@ -124,12 +159,14 @@ export class ShardTask {
     this.#signal = undefined
     if (!this.#again) {
       try {
+        if (this.#checkpoint?.begin(nowMs) === true && this.#ended) this.#lastBarrier ??= this.#checkpoint.n
         this.#work = this.#agenda.next(nowMs)
+        this.#checkpoint?.advance(nowMs)
       } catch (thrown) {
         this.#fail(thrown)
         return false
       }
-      if (this.#work === undefined) return false
+      if (this.#work === undefined || this.#state.kind !== 'running') return false
     }
     for (const edge of this.#plan.edges) edge.beginUnit()
     this.#unit.begin(this.#again, wallTimeMs)
@@ -168,6 +205,7 @@ export class ShardTask {
     const startedMs = profile?.nowMs() ?? 0
     try {
       for (const operator of this.#plan.operators) operator.commit()
+      this.#writeState()
     } catch (thrown) {
       this.#fail(thrown)
       return
@@ -197,8 +235,10 @@ export class ShardTask {
       return
     }
     this.#rollback()
+    if (this.#state.kind !== 'running') return
     if (work.rows > 1) work.head.size.cutOff(work.rows)
-    else if (quarantined) this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
+    else if (quarantined || work.head.kind === 'write')
+      this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
     else this.#dropCutOff(work, stage, new NearstateError('FUNCTION_FAILED', message))
   }
 
@@ -224,10 +264,114 @@ export class ShardTask {
   /** A frame of another shard of this attempt. */
   arrive(from: number, frame: Frame): void {
     if (this.#state.kind !== 'running' && this.#state.kind !== 'ready') return
+    if (frame.kind === 'state') {
+      this.#arriveState(from, frame)
+      return
+    }
     const edge = this.#plan.edges[frame.edge]
     const complaint = edge === undefined ? 'it is of an edge that the job does not have' : edge.arrive(from, frame)
     if (complaint === undefined) return
     this.#failAt(edge?.stage, -1, new NearstateError('UNAVAILABLE', `Cannot take frame of shard ${from}: ${complaint}`))
+  }
+
+  // ---- checkpoints
+
+  /** The master's barrier n of this attempt, where c is the last one committed in it (0: none). */
+  barrier(n: number, c: number): void {
+    if (this.#state.kind !== 'running') return
+    if (c > 0) this.committed(c)
+    this.#checkpoint?.request(n)
+  }
+
+  /** The master has committed barrier n of this attempt. */
+  committed(n: number): void {
+    if (this.#state.kind !== 'running' || n <= this.#committed) return
+    this.#committed = n
+    try {
+      this.#options.checkpoints?.store.committed(n)
+      this.#agenda.holdSources = false
+      for (const { splits } of this.#agenda.sources) splits.committed(n)
+      for (const operator of this.#plan.operators) operator.committed(n)
+    } catch (thrown) {
+      this.#fail(thrown)
+      return
+    }
+    this.#checkCompleted()
+  }
+
+  /** All work is done; what is left is the last checkpoint. */
+  get hasEnded(): boolean {
+    return this.#ended
+  }
+
+  /** What the barrier under way waits for here; undefined: none is, or it is answered. */
+  get barrierWaitsFor(): { readonly stage: string; readonly what: string } | undefined {
+    const waits = this.#checkpoint?.waitsFor
+    return waits === undefined ? undefined : { stage: this.#nameOf(waits.stage), what: waits.what }
+  }
+
+  #passes(stage: number, watermark: number): void {
+    const { n } = this.#checkpoint ?? {}
+    if (n === undefined) return
+    const operator = this.#plan.operators[stage] as Operator
+    if (hasState(operator)) {
+      this.#checkpoint?.passed(operator.state.stage, operator.state.mark(watermark))
+      operator.state.passBarrier(n)
+      this.#agenda.startWriting(stage)
+    }
+    operator.passBarrier(n)
+  }
+
+  #checkpointOf({ store, answer }: TaskCheckpoints, flow: BarrierFlow, rules: CheckpointRules): TaskCheckpoint {
+    const { codec, self, assignment } = this.#options
+    return new TaskCheckpoint({
+      store,
+      codec,
+      rules,
+      flow,
+      self,
+      owners: assignment.owners,
+      shards: assignment.shards.length,
+      writer: this.#writer,
+      send: this.#send,
+      snapshotSources: n => this.#snapshotSources(n),
+      stageAtWork: () => this.#agenda.writingStage ?? this.#plan.operators.find(operator => operator.isPreparing)?.stage,
+      sinkRecords: () => this.#plan.operators.flatMap(operator => operator.takeRecords(assignment.owners.length)),
+      written: () => this.#takeWritten(),
+      answer,
+      fail: error => this.#failAt(undefined, -1, error),
+    })
+  }
+
+  #snapshotSources(n: number): readonly HomeRecord[] {
+    const { codec, assignment } = this.#options
+    return this.#agenda.sources.flatMap(({ operator, splits }) => {
+      const stage = this.#nameOf(operator.stage)
+      return splits.snapshot(n).map(record => ({
+        partition: homeOf(stage, record.split.id, assignment.owners.length),
+        stage,
+        key: splitKey(record.split.id),
+        value: codec.encode(record),
+      }))
+    })
+  }
+
+  #takeWritten(): { bytes: number; records: number } {
+    const sum = { bytes: 0, records: 0 }
+    for (const state of this.#states) {
+      sum.bytes += state.bytesWritten
+      sum.records += state.recordsWritten
+    }
+    return sum
+  }
+
+  #arriveState(from: number, frame: Frame): void {
+    try {
+      const complaint = this.#checkpoint === undefined ? 'the job has no checkpoints' : this.#checkpoint.arrive(from, frame)
+      if (complaint !== undefined) throw new NearstateError('UNAVAILABLE', `Cannot take frame of shard ${from}: ${complaint}`)
+    } catch (thrown) {
+      this.#failAt(undefined, -1, thrown)
+    }
   }
 
   /** The link to this shard takes frames again. */
@@ -254,6 +398,7 @@ export class ShardTask {
 
   close(): void {
     this.#agenda.closeSources()
+    for (const operator of this.#plan.operators) operator.close()
     if (this.#state.kind === 'ready' || this.#state.kind === 'running') this.#state = { kind: 'closed' }
   }
 
@@ -269,6 +414,16 @@ export class ShardTask {
     for (const operator of this.#plan.operators) operator.rollback()
     for (const edge of this.#plan.edges) edge.rollback()
     this.#unit.rollback()
+    try {
+      this.#writeState()
+    } catch (thrown) {
+      this.#fail(thrown)
+    }
+  }
+
+  /** What units have encoded goes to the store, whether they returned or not. */
+  #writeState(): void {
+    for (let i = 0; i < this.#states.length; i += 1) (this.#states[i] as StageState).writeLaidDown()
   }
 
   /** A single row, window or timer that was cut off is given up by the job's rule. */
@@ -282,7 +437,7 @@ export class ShardTask {
       rejected = cursor === 0 ? batch : undefined
     } else if ('batch' in work) {
       row = work.batch.rows[work.from]
-    } else {
+    } else if (work.head.kind === 'due') {
       row = work.head.operator.dropFirst()
     }
     try {
@@ -302,10 +457,15 @@ export class ShardTask {
 
   #checkCompleted(): void {
     if (this.#state.kind !== 'running') return
-    if (this.#agenda.haveEnded && this.#plan.edges.every(edge => edge.isSettled)) {
-      this.#agenda.closeSources()
-      this.#state = { kind: 'completed' }
+    this.#ended ||= this.#agenda.haveEnded && this.#plan.edges.every(edge => edge.isSettled)
+    if (!this.#ended) return
+    if (this.#checkpoint !== undefined) {
+      if (this.#lastBarrier === undefined || this.#committed < this.#lastBarrier) return
+      if (this.#plan.operators.some(operator => operator.isCommitting)) return
     }
+    this.#agenda.closeSources()
+    for (const operator of this.#plan.operators) operator.close()
+    this.#state = { kind: 'completed' }
   }
 
   #fail(thrown: unknown): void {
@@ -314,8 +474,10 @@ export class ShardTask {
   }
 
   #failAt(stage: number | undefined, origin: number, thrown: unknown): void {
+    if (this.#state.kind !== 'ready' && this.#state.kind !== 'running') return
     this.#work = undefined
     this.#agenda.closeSources()
+    for (const operator of this.#plan.operators) operator.close()
     const place = this.#plan.origins.describe(origin)
     this.#state = { kind: 'failed', failure: { stage: stage === undefined ? undefined : this.#nameOf(stage), place, thrown } }
   }

@@ -173,7 +173,8 @@ export class KeyTable<V> implements StateTable {
 
   passBarrier(): void {
     // What a barrier that was given up has left behind stays dirty, and is written with this one.
-    const left = this.#writing.slice(this.#cursor).filter(entry => entry.dirtyIn === this.#writingIn)
+    const isKept = this.state.rules.unwrittenStaysDirty
+    const left = this.#writing.slice(this.#cursor).filter(entry => isKept && entry.dirtyIn === this.#writingIn)
     this.#writingIn = this.state.interval - 1
     for (const entry of left) entry.dirtyIn = this.#writingIn
     this.#writing = left.length === 0 ? this.#dirty : [...left, ...this.#dirty]
@@ -205,7 +206,7 @@ export class KeyTable<V> implements StateTable {
   #markDirty(entry: KeyEntry<V>): void {
     const { interval } = this.state
     if (interval === 0) return
-    if (entry.dirtyIn !== 0 && entry.dirtyIn !== interval) this.#layDown(entry)
+    if (entry.dirtyIn !== 0 && entry.dirtyIn !== interval && this.state.rules.writtenBeforeChange) this.#layDown(entry)
     this.#dirty.push(entry)
     entry.dirtyIn = interval
   }

@@ -101,8 +101,7 @@ export class KeyTimers<V> {
     while (laidOut.length > limit) this.#heap.push(laidOut.pop() as Timer<V>)
     while (laidOut.length < limit) {
       const next = this.#heap.peek()
-      const storedTime = this.#stored.nextTime
-      if (storedTime <= this.#watermark && (next === undefined || storedTime < next.timeMs)) {
+      if (this.#stored.hasUntil(this.#watermark) && (next === undefined || this.#stored.nextTime < next.timeMs)) {
         this.#load(limit)
         continue
       }

@@ -171,7 +171,7 @@ export class PaneTable<V> implements StateTable {
 
   /** Between units. */
   load(upTo: number, limit: number): boolean {
-    if (this.#stored.nextTime > upTo) return false
+    if (!this.#stored.hasUntil(upTo)) return false
     const { partition, records } = this.#stored.take(limit)
     for (const { key: recordKey, value } of records) {
       const pane = this.pane(timeOfKey(recordKey))
@@ -179,11 +179,12 @@ export class PaneTable<V> implements StateTable {
       const id = this.#idOf(key)
       if (!pane.entries.has(id)) this.#addLoaded(pane, id, key, partition, plain)
     }
-    return this.#stored.nextTime <= upTo
+    return this.#stored.hasUntil(upTo)
   }
 
   passBarrier(): void {
-    const left = this.#writing.slice(this.#cursor).filter(entry => entry.dirtyIn === this.#writingIn)
+    const isKept = this.state.rules.unwrittenStaysDirty
+    const left = this.#writing.slice(this.#cursor).filter(entry => isKept && entry.dirtyIn === this.#writingIn)
     this.#writingIn = this.state.interval - 1
     for (const entry of left) entry.dirtyIn = this.#writingIn
     this.#writing = left.length === 0 ? this.#dirty : [...left, ...this.#dirty]
@@ -215,7 +216,7 @@ export class PaneTable<V> implements StateTable {
   #markDirty(entry: PaneEntry<V>): void {
     const { interval } = this.state
     if (interval === 0) return
-    if (entry.dirtyIn !== 0 && entry.dirtyIn !== interval) this.#layDown(entry)
+    if (entry.dirtyIn !== 0 && entry.dirtyIn !== interval && this.state.rules.writtenBeforeChange) this.#layDown(entry)
     this.#dirty.push(entry)
     entry.dirtyIn = interval
   }

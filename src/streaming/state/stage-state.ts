@@ -20,6 +20,7 @@
  * 2. Lay down first, then mark as clean: cut off in between, it is encoded once more.
  * 3. `read` finds nothing in a fresh store, and tables do not even ask: `isFresh`.
  */
+import { type CheckpointRules, everyCheckpointRule } from '../checkpoint/rules.ts'
 import type { RowCodec } from '../exchange/frame.ts'
 import type { StateRecord, StateStore } from '../ports.ts'
 
@@ -45,6 +46,9 @@ export interface StageStateOptions {
   readonly store: StateStore | undefined
   /** The partitions whose keys this shard has. */
   readonly partitions: readonly number[]
+  /** What the barrier records at the restore point say of the stage, by partition. */
+  readonly restored?: ReadonlyMap<number, StageMark> | undefined
+  readonly rules?: CheckpointRules
 }
 
 /** What a stage's part of a barrier record says. */
@@ -61,6 +65,7 @@ export class StageState {
   readonly stage: string
   readonly codec: RowCodec
   readonly partitions: readonly number[]
+  readonly rules: CheckpointRules
   /** Barriers passed + 1; 0 without checkpoints. */
   interval: number
   /** Bytes and records written for the barrier under way. */
@@ -72,8 +77,8 @@ export class StageState {
   #barrier = 0
   readonly #keepers = new Map<string, () => number>()
   readonly #kept = new Map<string, number>()
-  /** Restored watermarks by partition, and their greatest. */
-  #floors: Map<number, number> | undefined
+  /** What was restored, by partition, and the greatest watermark of it. */
+  readonly #restored: ReadonlyMap<number, StageMark>
   #highestFloor = lowest
 
   // Laid down: to be written when the unit has ended.
@@ -81,12 +86,18 @@ export class StageState {
   #keys: Uint8Array[] = []
   #values: (Uint8Array | undefined)[] = []
 
-  constructor({ stage, codec, store, partitions }: StageStateOptions) {
+  constructor({ stage, codec, store, partitions, restored = new Map(), rules = everyCheckpointRule }: StageStateOptions) {
     this.stage = stage
     this.codec = codec
     this.partitions = partitions
     this.#store = store
     this.interval = store === undefined ? 0 : 1
+    this.rules = rules
+    this.#restored = restored
+    for (const { watermark, kept } of restored.values()) {
+      this.#highestFloor = Math.max(this.#highestFloor, watermark)
+      for (const [name, value] of Object.entries(kept)) this.#kept.set(name, Math.max(this.#kept.get(name) ?? lowest, value))
+    }
   }
 
   /** Nothing was restored: there is nothing to read. */
@@ -100,21 +111,13 @@ export class StageState {
 
   // ---- watermarks that were restored
 
-  /** Before anything else: what the barrier record of a partition said of this stage. */
-  restore(partition: number, mark: StageMark): void {
-    this.#floors ??= new Map()
-    this.#floors.set(partition, mark.watermark)
-    this.#highestFloor = Math.max(this.#highestFloor, mark.watermark)
-    for (const [name, value] of Object.entries(mark.kept)) this.#kept.set(name, Math.max(this.#kept.get(name) ?? lowest, value))
-  }
-
   /**
    * The watermark that counts for a partition's keys: the stage's own, and none lower than the one restored, else a late event
    * would open a closed window again. A comparison, once the stage has passed what was restored.
    */
   watermarkOf(partition: number, watermark: number): number {
-    if (watermark >= this.#highestFloor || this.#floors === undefined) return watermark
-    return Math.max(watermark, this.#floors.get(partition) ?? lowest)
+    if (watermark >= this.#highestFloor) return watermark
+    return Math.max(watermark, this.#restored.get(partition)?.watermark ?? lowest)
   }
 
   /** A number that is saved with every barrier; after a restore `kept` gives the greatest that was saved. */

@@ -55,6 +55,12 @@ export class StoredOrder {
     return this.#nextTime
   }
 
+  /** Something of this time or an earlier one is in the store and not read. (An end of input asks with an infinite time.) */
+  hasUntil(time: number): boolean {
+    const next = this.nextTime
+    return next <= time && next !== done
+  }
+
   /** The next records, of the partition whose turn it is. */
   take(limit: number): PartitionRecords {
     const at = this.#next

@@ -95,6 +95,11 @@ export class SplitClock implements Mark {
     this.watermark = Math.max(this.watermark, watermark)
   }
 
+  /** What a checkpoint knew. */
+  restored(watermark: number): void {
+    this.watermark = watermark
+  }
+
   ended(): void {
     this.watermark = endOfInput
     this.idle = false
