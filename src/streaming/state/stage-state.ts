@@ -120,7 +120,7 @@ export class StageState {
     return Math.max(watermark, this.#restored.get(partition)?.watermark ?? lowest)
   }
 
-  /** A number that is saved with every barrier; after a restore `kept` gives the greatest that was saved. */
+  /** A number that is saved with every barrier, as it is when all of it is written; after a restore `kept` gives the greatest that was saved. */
   keep(name: string, value: () => number): void {
     this.#keepers.set(name, value)
   }
@@ -129,14 +129,25 @@ export class StageState {
     return this.#kept.get(name)
   }
 
+  /** What is kept is asked for when the barrier record is made: what the barrier has written counts. */
   mark(watermark: number): StageMark {
+    const kept = (): Readonly<Record<string, number>> => this.#keptNow()
+    return {
+      watermark,
+      get kept() {
+        return kept()
+      },
+    }
+  }
+
+  #keptNow(): Readonly<Record<string, number>> {
     const kept: Record<string, number> = {}
     for (const [name, value] of this.#keepers) {
       const now = value()
       const restored = this.#kept.get(name)
       kept[name] = restored === undefined ? now : Math.max(now, restored)
     }
-    return { watermark, kept }
+    return kept
   }
 
   // ---- barriers

@@ -9,7 +9,17 @@
 import type { Aggregates } from '../../graph/aggregate.ts'
 import type { Batch } from '../batch.ts'
 import { type Cells, Columns } from './columns.ts'
-import { CountStep, type CustomAggregate, CustomStep, DistinctStep, ExtremeStep, type ObjectUndo, type Run, Step, SumStep } from './steps.ts'
+import {
+  CountStep,
+  type CustomAggregate,
+  CustomStep,
+  DistinctStep,
+  ExtremeStep,
+  type ObjectUndo,
+  type Run,
+  Step,
+  SumStep,
+} from './steps.ts'
 
 /** Where a failing row is reported. */
 export type RowFailed = (index: number, thrown: unknown) => void
@@ -106,14 +116,14 @@ export class Aggregation {
   }
 
   /** Combines what the panes hold of so many slots; the results are at 0, 1, ... of `into`, whose old content goes. */
-  combine(into: Columns, panes: readonly Cells[], slots: Int32Array, count: number): void {
+  combine(into: Columns, panes: readonly { readonly cells: Cells }[], slots: Int32Array, count: number): void {
     into.clear(count)
     for (const step of this.#steps) step.reset(into, count)
     this.makeRoom(count)
     const { positions } = this
     const total = into.rows
     for (let p = 0; p < panes.length; p += 1) {
-      const cells = panes[p] as Cells
+      const { cells } = panes[p] as { readonly cells: Cells }
       const { columns } = cells
       const { rows } = columns
       for (let i = 0; i < count; i += 1) {
@@ -155,7 +165,13 @@ export class Aggregation {
   }
 
   /** Puts entry `index` of what `store` gave at a position. */
-  restore(columns: Columns, position: number, numbers: readonly (readonly number[])[], objects: readonly (readonly unknown[])[], index: number): void {
+  restore(
+    columns: Columns,
+    position: number,
+    numbers: readonly (readonly number[])[],
+    objects: readonly (readonly unknown[])[],
+    index: number,
+  ): void {
     for (const [c, column] of columns.numbers.entries()) column[position] = numbers[c]?.[index] as number
     for (const step of this.#steps) {
       if (step.number >= 0) step.sawNumber(numbers[step.number]?.[index] as number)

@@ -109,7 +109,8 @@ export class ColumnPanes implements StateTable, ObjectUndo {
 
   get bytes(): number {
     let bytes = this.slots.size * 60
-    for (const { cells } of this.panes) bytes += cells.columns.capacity * 8 * (this.#aggregation.numberCount + this.#aggregation.objectCount)
+    for (const { cells } of this.panes)
+      bytes += cells.columns.capacity * 8 * (this.#aggregation.numberCount + this.#aggregation.objectCount)
     return bytes + this.#aggregation.bytes
   }
 
@@ -121,7 +122,13 @@ export class ColumnPanes implements StateTable, ObjectUndo {
     const before = panes[at - 1]
     if (before?.start === start) return before
     const cells = new Cells(this.#aggregation.numberCount, this.#aggregation.objectCount)
-    const pane = new Pane(start, cells, this.#marks ?? new Int32Array(this.#sections), this.#flags ?? new Uint8Array(this.#sections), this.#stored.mayHold(start))
+    const pane = new Pane(
+      start,
+      cells,
+      this.#marks ?? new Int32Array(this.#sections),
+      this.#flags ?? new Uint8Array(this.#sections),
+      this.#stored.mayHold(start),
+    )
     panes.splice(at, 0, pane)
     return pane
   }

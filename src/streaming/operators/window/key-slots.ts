@@ -119,7 +119,7 @@ export function grown(array: Int32Array<ArrayBuffer>, capacity: number): Int32Ar
 /** The same after a restart, on any machine: it is part of the stored layout. */
 export function sectionOf(id: KeyId, partition: number): number {
   let hash = 0
-  if (typeof id === 'number') hash = Math.imul(id % 0x7fffffff | 0, 0x9e3779b1) >>> 30
+  if (typeof id === 'number') hash = Math.imul((id % 0x7fffffff) | 0, 0x9e3779b1) >>> 30
   else {
     for (let i = 0; i < id.length; i += 1) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193)
     hash = Math.imul(hash, 0x9e3779b1) >>> 30

@@ -18,7 +18,7 @@ import type { StageState, Stateful } from '../../state/stage-state.ts'
 import { Batch } from '../batch.ts'
 import { checkEmitted, type Due, Operator } from '../operator.ts'
 import { noOrigin } from '../origin.ts'
-import type { Unit } from '../unit.ts'
+import { type Unit, UnitSignal } from '../unit.ts'
 import { Aggregation } from './aggregation.ts'
 import { ColumnPanes, type Pane } from './column-panes.ts'
 import { Columns } from './columns.ts'
@@ -72,7 +72,7 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
   #chunkFrom = 0
   #chunkEnd = 0
   #firing = 0
-  readonly #results: Columns
+  readonly #combined: Columns
   /** By slot: number of the last task that has gathered it, where a window has several panes. */
   #gathered = new Int32Array(256)
   #taskNumber = 0
@@ -95,7 +95,7 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
     this.#aggregation = new Aggregation(aggregates)
     this.#table = new ColumnPanes(state, 1, unit, keyCodec, this.#aggregation)
     this.#keysAreIds = keyCodec === 'string' || keyCodec === 'int64'
-    this.#results = new Columns(this.#aggregation.numberCount, this.#aggregation.objectCount, chunkMax)
+    this.#combined = new Columns(this.#aggregation.numberCount, this.#aggregation.objectCount, chunkMax)
   }
 
   protected process(batch: Batch): void {
@@ -142,7 +142,8 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
     if (undo !== undefined) table.save(pane, from, to)
     this.#aggregation.add(pane.cells.columns, batch, from, to, undo, failed)
     if (this.#earlyMs > 0) this.#markChanged(pane, from, to)
-    if (this.#latenessMs > 0 && (this.#hasFloors || firstEndOf(this.#times, start) - 1 <= this.#watermark)) this.#markUpdates(batch, pane, from, to)
+    if (this.#latenessMs > 0 && (this.#hasFloors || firstEndOf(this.#times, start) - 1 <= this.#watermark))
+      this.#markUpdates(batch, pane, from, to)
   }
 
   #takeOutLate(batch: Batch, from: number, to: number, openUntil: number): void {
@@ -212,29 +213,46 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
   }
 
   #give(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean): void {
-    if (count === 0) return
-    const aggregation = this.#aggregation
-    const results = this.#results
-    const { rows } = results
-    const { keys, partitions } = this.#table.slots
-    const start = end - this.#times.sizeMs
-    aggregation.combine(
-      results,
-      panes.map(({ cells }) => cells),
-      slots,
-      count,
-    )
     const out = this.#out
     out.size = 0
-    for (let i = 0; i < count; i += 1) {
-      if (rows[i] === 0) continue
-      const slot = slots[i] as number
-      const row = aggregation.result(results, i, keys[slot], start, end)
-      if (this.#earlyMs > 0) row['early'] = isEarly
-      out.push(row, end - 1, noOrigin, keys[slot], partitions[slot] as number)
+    try {
+      this.#results(slots, count, panes, end, isEarly)
+    } catch (thrown) {
+      if (thrown instanceof UnitSignal) throw thrown
+      out.size = 0
+      this.#resultsOneByOne(slots, count, panes, end, isEarly)
     }
     checkEmitted(this.stage, out)
     this.emit(out)
+  }
+
+  #results(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean): void {
+    const aggregation = this.#aggregation
+    const combined = this.#combined
+    const { keys, partitions } = this.#table.slots
+    const start = end - this.#times.sizeMs
+    const out = this.#out
+    aggregation.combine(combined, panes, slots, count)
+    const { rows } = combined
+    for (let i = 0; i < count; i += 1) {
+      if (rows[i] === 0) continue
+      const slot = slots[i] as number
+      const row = aggregation.result(combined, i, keys[slot], start, end)
+      if (this.#earlyMs > 0) row['early'] = isEarly
+      out.push(row, end - 1, noOrigin, keys[slot], partitions[slot] as number)
+    }
+  }
+
+  /** Some custom aggregate has thrown: the windows that fail are given up, each by the job's rule. */
+  #resultsOneByOne(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean): void {
+    for (let i = 0; i < count; i += 1) {
+      try {
+        this.#results(slots.subarray(i), 1, panes, end, isEarly)
+      } catch (thrown) {
+        const row = { key: this.#table.slots.keys[slots[i] as number], windowStart: end - this.#times.sizeMs, windowEnd: end }
+        this.unit.rowFailed(this.stage, noOrigin, thrown, row)
+      }
+    }
   }
 
   // ---- what a watermark makes due
@@ -242,7 +260,7 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
   advanceTo(watermark: number): void {
     this.#watermark = watermark
     if (this.#hasFloors) this.#hasFloors = this.state.partitions.some(partition => this.state.watermarkOf(partition, watermark) > watermark)
-    const { earlyMs } = { earlyMs: this.#earlyMs }
+    const earlyMs = this.#earlyMs
     if (earlyMs > 0 && watermark >= this.#earlyNext && Number.isFinite(watermark)) {
       if (this.#earlyNext !== never) this.#earlyEnds = this.#openEnds()
       this.#earlyNext = (Math.floor(watermark / earlyMs) + 1) * earlyMs

@@ -28,4 +28,5 @@ export const firstEndOf = ({ everyMs, sizeMs }: WindowTimes, paneStart: number):
   (Math.floor((paneStart - sizeMs) / everyMs) + 1) * everyMs + sizeMs
 
 /** The first window that ends after `end`, among those in the grid of ends. */
-export const endAfter = ({ everyMs, sizeMs }: WindowTimes, end: number): number => (Math.floor((end - sizeMs) / everyMs) + 1) * everyMs + sizeMs
+export const endAfter = ({ everyMs, sizeMs }: WindowTimes, end: number): number =>
+  (Math.floor((end - sizeMs) / everyMs) + 1) * everyMs + sizeMs

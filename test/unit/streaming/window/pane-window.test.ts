@@ -93,7 +93,14 @@ describe('windows by panes', () => {
 
   it('hold many keys in columns that are dense, and few in sparse ones', () => {
     const list = events(3, 6000, 700, 4000, 300)
-    const result = rig({ seed: 3, events: list, make: windows({ sizeMs: 400, everyMs: 100 }), crashShare: 0.005, barrierShare: 0.2, cutShare: 0.1 })
+    const result = rig({
+      seed: 3,
+      events: list,
+      make: windows({ sizeMs: 400, everyMs: 100 }),
+      crashShare: 0.005,
+      barrierShare: 0.2,
+      cutShare: 0.1,
+    })
     expect(texts(result.rows)).toEqual(texts(naive(list, 400, 100)))
   })
 
@@ -101,6 +108,8 @@ describe('windows by panes', () => {
     const { outputs } = rig({ seed: 1, events: events(1, 200, 5, 900, 100), make: windows({ sizeMs: 100, everyMs: 20 }), shardsMax: 1 })
     const ends = outputs.map(({ row }) => (row as { windowEnd: number }).windowEnd)
     expect(ends).toEqual([...ends].sort((a, b) => a - b))
-    expect(outputs.every(({ row, time, key }) => time === (row as { windowEnd: number }).windowEnd - 1 && key === (row as { key: unknown }).key)).toBe(true)
+    expect(
+      outputs.every(({ row, time, key }) => time === (row as { windowEnd: number }).windowEnd - 1 && key === (row as { key: unknown }).key),
+    ).toBe(true)
   })
 })

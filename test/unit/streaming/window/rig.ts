@@ -118,7 +118,14 @@ export class Shard {
   #pending: Output[] = []
   #pendingLate: unknown[] = []
 
-  constructor(make: Make, onError: OnError, store: StateStore | undefined, partitions: readonly number[], outputs: Output[], late: unknown[]) {
+  constructor(
+    make: Make,
+    onError: OnError,
+    store: StateStore | undefined,
+    partitions: readonly number[],
+    outputs: Output[],
+    late: unknown[],
+  ) {
     this.unit = new Unit(2, onError, onError)
     this.partitions = partitions
     this.#outputs = outputs
@@ -127,7 +134,9 @@ export class Shard {
     if (store !== undefined && !store.isFresh) {
       for (const partition of partitions) {
         const value = store.restored(partition)
-        const mark = (value === undefined ? undefined : decodeValue(value)) as { watermark: number | string; kept: Record<string, number> } | undefined
+        const mark = (value === undefined ? undefined : decodeValue(value)) as
+          | { watermark: number | string; kept: Record<string, number> }
+          | undefined
         if (mark !== undefined) marks.set(partition, { watermark: Number(mark.watermark), kept: mark.kept })
       }
     }
@@ -135,7 +144,8 @@ export class Shard {
     this.operator = make(this.unit, this.state)
     this.operator.consumers.push(
       new Collect(this.unit, batch => {
-        for (let i = 0; i < batch.size; i += 1) this.#pending.push({ row: batch.rows[i], time: batch.times[i] as number, key: batch.keys[i] })
+        for (let i = 0; i < batch.size; i += 1)
+          this.#pending.push({ row: batch.rows[i], time: batch.times[i] as number, key: batch.keys[i] })
       }),
     )
     this.operator.sideConsumers.push(
