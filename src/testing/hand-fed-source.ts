@@ -47,8 +47,8 @@ export class SplitLog {
     this.#hasEnded = true
   }
 
-  /** `position`: how many items were read before. */
-  open(position = 0): SplitReader & { readonly position: number } {
+  /** `position`: how many items lie before. */
+  open(position = 0): SplitReader {
     let at = position
     const take = (): SourceBatch | 'end' | undefined => {
       const first = this.#items[at]
@@ -57,6 +57,7 @@ export class SplitLog {
         at += 1
         return { origin: this.#stage, records: [], lines: [], rejected: [], watermark: first.watermark }
       }
+      const position = at
       const records: Fed[] = []
       const lines: number[] = []
       for (let item: Item | undefined = first; item?.kind === 'record' && records.length < this.#batchRows; item = this.#items[at]) {
@@ -64,16 +65,9 @@ export class SplitLog {
         at += 1
         lines.push(at)
       }
-      return { origin: this.#stage, records, lines, rejected: [] }
+      return { origin: this.#stage, records, lines, rejected: [], position }
     }
-    const reader = {
-      take,
-      close: () => {},
-      get position(): number {
-        return at
-      },
-    }
-    return reader
+    return { take, close: () => {} }
   }
 }
 

@@ -5,10 +5,11 @@
  * Owns: the job's sources, maps, recordings and clock, which outlive an attempt. Does not: run it (simulated-shards.ts).
  */
 import { type Duration, parseDuration } from '../base/duration.ts'
-import { invalidArgument } from '../base/errors.ts'
+import { invalidArgument, NearstateError } from '../base/errors.ts'
 import type { ShardId } from '../base/ids.ts'
 import { type Random, seededRandom } from '../base/random.ts'
-import type { Assignment, StageProgress } from '../streaming/assignment.ts'
+import type { Assignment, Split, StageProgress } from '../streaming/assignment.ts'
+import type { BarrierAnswer } from '../streaming/checkpoint/task-checkpoint.ts'
 import type { ExchangeLimits } from '../streaming/exchange/edge.ts'
 import { mapsOf, type Plan } from '../streaming/execution/plan.ts'
 import { mergeStages } from '../streaming/execution/progress.ts'
@@ -17,8 +18,10 @@ import { assignmentOf } from '../streaming/graph/assignment-of.ts'
 import { deadLettersMap } from '../streaming/graph/flow-builder.ts'
 import { type BuiltJob, buildJob, type Job } from '../streaming/graph/job.ts'
 import type { Operator } from '../streaming/operators/operator.ts'
+import { MemoryState } from '../streaming/state/memory-state.ts'
 import { decodeValue, encodeValue } from '../wire/value-codec.ts'
 import { handFed, SplitLog } from './hand-fed-source.ts'
+import { type AttemptStart, Attempts, type TestGuarantee } from './attempts.ts'
 import { failureError, SimulatedShards } from './simulated-shards.ts'
 import { Recording, Tap, type TestEvent } from './tap.ts'
 import { TestMap } from './test-map.ts'
@@ -49,6 +52,10 @@ export interface TestJobOptions {
   readonly seed?: number
   /** With `seed`: chance that a unit of several rows is cut off when it has run, and run again. */
   readonly cutOffs?: number
+  /** What the job promises after a crash; default `exactly-once`. With `none` there are no checkpoints, and a crash ends the job. */
+  readonly guarantee?: TestGuarantee
+  /** Takes a checkpoint whenever so much time has passed (`pass`); default: only when the test does. */
+  readonly checkpointEvery?: Duration
   /** Nothing runs by itself; `step` and `run` do it. Default false: what is fed runs at once. */
   readonly manual?: boolean
 }
@@ -79,6 +86,8 @@ export interface TestSource<Row = unknown> {
 
 const splitBatchRows = 512
 const partitionsDefault = 24
+/** Turns of the event loop that a checkpoint waits for asynchronous stages. */
+const patienceTurns = 10_000
 const startDefault = Date.UTC(2026, 0, 1)
 
 /**
@@ -100,15 +109,18 @@ export async function testJob<Args>(job: Job<Args>, options: TestJobOptions = {}
 export class TestJob {
   readonly #built: BuiltJob
   readonly #options: TestJobOptions
-  readonly #assignment: Assignment
+  readonly #partitions: number
   readonly #random: Random | undefined
   readonly #maps = new Map<string, TestMap>()
   readonly #splits = new Map<string, readonly SplitLog[]>()
   readonly #handedOn = new Map<string, Recording>()
   readonly #setAside = new Map<string, Recording>()
   readonly #startMs: number
+  readonly #attempts: Attempts
+  readonly #checkpointEveryMs: number
+  #nextCheckpointMs: number
   #nowMs = 0
-  #shards: SimulatedShards
+  #crashed: NearstateError | undefined
 
   constructor(job: Job<unknown>, options: TestJobOptions) {
     const { args, name, seed, startAt, partitions = partitionsDefault, shards = 1, splits = 1, maps = {} } = options
@@ -127,9 +139,23 @@ export class TestJob {
       const logs = Array.from({ length: count }, (_, index) => new SplitLog(stage.name, index, splitBatchRows))
       this.#splits.set(stage.name, logs)
     }
-    this.#assignment = assign(built, shards, partitions, this.#splits)
-    this.#shards = this.#attempt()
-    this.#settle()
+    this.#partitions = partitions
+    this.#checkpointEveryMs =
+      options.checkpointEvery === undefined ? Number.POSITIVE_INFINITY : parseDuration(options.checkpointEvery, 'checkpointEvery')
+    this.#nextCheckpointMs = this.#checkpointEveryMs
+    this.#attempts = new Attempts(
+      {
+        guarantee: options.guarantee ?? 'exactly-once',
+        state: new MemoryState(partitions),
+        restorePoint: { attempt: 0, n: 0 },
+        sourceStages: [...this.#splits.keys()],
+        random: this.#random,
+        build: start => this.#build(start),
+      },
+      shards,
+    )
+    // The first checkpoint holds the sources' start positions; nothing is read before it.
+    this.run()
   }
 
   // ---- feeding
@@ -175,8 +201,70 @@ export class TestJob {
 
   /** Moves the clock on the wall: processing-time timers fire, splits without events become idle. */
   pass(duration: Duration): void {
-    this.#nowMs += parseDuration(duration, 'time to pass')
+    const until = this.#nowMs + parseDuration(duration, 'time to pass')
     this.#settle()
+    for (;;) {
+      const dueMs = Math.min(this.#nextCheckpointMs, ...this.#attempts.shards.tasks.map(task => task.idleAtMs))
+      if (dueMs > until) break
+      this.#nowMs = Math.max(this.#nowMs, dueMs)
+      this.#settle()
+      if (this.#nowMs < this.#nextCheckpointMs) continue
+      this.#nextCheckpointMs = this.#nowMs + this.#checkpointEveryMs
+      this.#attempts.begin()
+      this.#settle()
+    }
+    this.#nowMs = until
+    this.#settle()
+  }
+
+  // ---- checkpoints and crashes
+
+  /**
+   * Takes a checkpoint and runs until it is committed. Resolves with what was written: the changes since the last one.
+   * Rejects with NearstateError UNAVAILABLE when it cannot be finished, saying which stage holds it.
+   */
+  async checkpoint(): Promise<TestCheckpoint> {
+    const attempts = this.#attempts
+    if ((this.#options.guarantee ?? 'exactly-once') === 'none') {
+      throw invalidArgument('Cannot take a checkpoint: the job runs with guarantee "none"')
+    }
+    // One that is under way has begun before; this one holds everything until now.
+    if (attempts.isUnderWay) await this.#untilCommitted()
+    if (this.status !== 'completed') attempts.begin()
+    await this.#untilCommitted()
+    const sum = (of: (answer: BarrierAnswer) => number): number => attempts.lastAnswers.reduce((all, answer) => all + of(answer), 0)
+    return { n: attempts.committed, attempt: attempts.attempt, bytes: sum(({ bytes }) => bytes), records: sum(({ records }) => records) }
+  }
+
+  /** Begins a checkpoint, which the next steps carry on: for a crash in the midst of one. Nothing where one is under way. */
+  beginCheckpoint(): void {
+    this.#throwFailure()
+    this.#attempts.begin()
+    this.#settle()
+  }
+
+  /**
+   * Everything in the memory of all shards is lost; the job goes on from its last checkpoint, on as many shards as wanted (default: as
+   * before). Sources read again from there, maps keep what was written, and `rowsOf` forgets what the replay hands on again. Also the
+   * way to go on after a failure.
+   */
+  crash({ shards }: { readonly shards?: number } = {}): void {
+    try {
+      const { restorePoint } = this.#attempts.restart(shards)
+      for (const recording of [...this.#handedOn.values(), ...this.#setAside.values()]) {
+        recording.backTo(restorePoint.attempt, restorePoint.n)
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof NearstateError)) throw thrown
+      this.#crashed = thrown
+      return
+    }
+    this.#settle()
+  }
+
+  /** Number of runs, from 1: one more with every crash. */
+  get attempt(): number {
+    return this.#attempts.attempt
   }
 
   // ---- running
@@ -184,7 +272,7 @@ export class TestJob {
   /** Runs one unit of work, or delivers one frame between shards; false: there is nothing to do. */
   step(): boolean {
     this.#throwFailure()
-    const moved = this.#shards.step()
+    const moved = this.#attempts.step()
     this.#throwFailure()
     return moved
   }
@@ -195,8 +283,9 @@ export class TestJob {
   }
 
   get status(): 'running' | 'completed' | 'failed' {
-    if (this.#shards.failure !== undefined) return 'failed'
-    return this.#shards.haveCompleted ? 'completed' : 'running'
+    const { shards } = this.#attempts
+    if (this.#crashed !== undefined || shards.failure !== undefined) return 'failed'
+    return shards.haveCompleted ? 'completed' : 'running'
   }
 
   /** What the wall clock shows, in milliseconds since the epoch. */
@@ -220,7 +309,8 @@ export class TestJob {
 
   /** As `rowsOf`, with event time, key and shard of each row. */
   eventsOf<Row = unknown>(stage: string): readonly TestEvent<Row>[] {
-    return this.#recordingOf(this.#handedOn, stage).events as readonly TestEvent<Row>[]
+    const { events } = this.#recordingOf(this.#handedOn, stage)
+    return events.map(({ row, time, key, shard }) => ({ row: row as Row, time, key, shard }))
   }
 
   /** The rows that a stage set aside: a window those that came too late, `require` those that it rejected. */
@@ -243,15 +333,17 @@ export class TestJob {
 
   /** Figures of a stage, summed over the shards: rows in and out, dead letters, late rows, watermark. */
   figuresOf(stage: string): StageProgress {
-    const figures = mergeStages(this.#shards.tasks.map(task => task.stages())).find(({ name }) => name === stage)
+    const figures = mergeStages(this.#attempts.shards.tasks.map(task => task.stages())).find(({ name }) => name === stage)
     if (figures === undefined) throw this.#unknown('stage', stage, this.#handedOn.keys())
     return figures
   }
 
   // ---- inside
 
-  #attempt(): SimulatedShards {
-    const { shards = 1, limits, unitRows, cutOffs = 0 } = this.#options
+  #build({ attempt, shards, splits, checkpoints }: AttemptStart): SimulatedShards {
+    const { limits, unitRows, cutOffs = 0 } = this.#options
+    const listed = splits ?? Object.fromEntries([...this.#splits].map(([stage, logs]) => [stage, logs.map(({ split }) => split)]))
+    const assignment = assign(this.#built, shards, this.#partitions, listed)
     const maps = new Map([...this.#maps].map(([name, map]) => [name, map.local()] as const))
     return new SimulatedShards(shards, {
       random: this.#random,
@@ -262,28 +354,37 @@ export class TestJob {
         new ShardTask({
           job: this.#built.graph.name,
           built: this.#built,
-          attempt: 1,
-          assignment: this.#assignment,
+          attempt,
+          assignment,
           self,
           maps,
           codec: { encode: encodeValue, decode: decodeValue },
           send,
-          openSplit: (stage, { descriptor }) => splitOf(this.#splits.get(stage) ?? [], stage, Number(descriptor['index'])).open(),
-          observe: plan => this.#tap(plan, self),
+          openSplit: (stage, { descriptor }, position) =>
+            splitOf(this.#splits.get(stage) ?? [], stage, Number(descriptor['index'])).open(position === undefined ? 0 : Number(position)),
+          observe: plan => this.#tap(plan, self, attempt),
+          ...(checkpoints === undefined ? {} : { checkpoints: checkpoints(self) }),
           ...(limits === undefined ? {} : { limits }),
           ...(unitRows === undefined ? {} : { unitRowsMax: unitRows }),
         }),
     })
   }
 
-  #tap({ operators, unit }: Plan, self: number): void {
+  #tap({ operators, unit }: Plan, self: number, attempt: number): void {
     const taps: Tap[] = []
     for (const { index, name, key } of this.#built.nodes) {
       const operator = operators[index] as Operator
-      const out = new Tap(index, unit, this.#recordingOf(this.#handedOn, name), self, key !== undefined)
-      const aside = new Tap(index, unit, this.#recordingOf(this.#setAside, name), self, key !== undefined)
+      const isKeyed = key !== undefined
+      const out = new Tap(index, unit, this.#recordingOf(this.#handedOn, name), self, attempt, isKeyed)
+      const aside = new Tap(index, unit, this.#recordingOf(this.#setAside, name), self, attempt, isKeyed)
       operator.consumers.push(out)
       operator.sideConsumers.push(aside)
+      const passBarrier = operator.passBarrier.bind(operator)
+      operator.passBarrier = n => {
+        passBarrier(n)
+        out.passBarrier(n)
+        aside.passBarrier(n)
+      }
       taps.push(out, aside)
     }
     ;(operators as Operator[]).push(...taps)
@@ -293,10 +394,25 @@ export class TestJob {
     if (this.#options.manual !== true) this.run()
   }
 
+  async #untilCommitted(): Promise<void> {
+    const attempts = this.#attempts
+    for (let waits = 0; ; waits += 1) {
+      this.run()
+      if (!attempts.isUnderWay) return
+      if (waits === patienceTurns) {
+        throw new NearstateError('UNAVAILABLE', `Cannot finish checkpoint: nothing moves any more; it waits for ${attempts.waitsFor}`)
+      }
+      await new Promise<void>(resolve => {
+        setImmediate(resolve)
+      })
+    }
+  }
+
   #throwFailure(): void {
-    const { failure } = this.#shards
+    if (this.#crashed !== undefined) throw this.#crashed
+    const { failure } = this.#attempts.shards
     if (failure === undefined) return
-    this.#shards.close()
+    this.#attempts.shards.close()
     throw failureError(failure)
   }
 
@@ -323,15 +439,24 @@ export interface TestDeadLetter {
   readonly at: number
 }
 
-function assign({ graph }: BuiltJob, shards: number, partitions: number, splits: ReadonlyMap<string, readonly SplitLog[]>): Assignment {
+/** A checkpoint that was committed. */
+export interface TestCheckpoint {
+  /** Its number in this attempt. */
+  readonly n: number
+  readonly attempt: number
+  /** What was written for it, over all shards. */
+  readonly bytes: number
+  readonly records: number
+}
+
+function assign({ graph }: BuiltJob, shards: number, partitions: number, splits: Readonly<Record<string, readonly Split[]>>): Assignment {
   if (!Number.isSafeInteger(shards) || shards < 1) throw invalidArgument(`Cannot test job: shards is ${shards}, at least 1 is wanted`)
   const ids = Array.from({ length: shards }, (_, index) => `shard-${index}` as ShardId)
   const state = {
     members: ids.map(id => ({ status: 'alive', shards: [{ id }] })),
     partitions: Array.from({ length: partitions }, (_, partition) => ({ primary: { shard: ids[partition % shards] as ShardId } })),
   }
-  const listed = [...splits].map(([stage, logs]) => [stage, logs.map(({ split }) => split)] as const)
-  return assignmentOf({ version: 1, state }, graph, Object.fromEntries(listed))
+  return assignmentOf({ version: 1, state }, graph, splits)
 }
 
 function splitOf(logs: readonly SplitLog[], source: string, split: number): SplitLog {

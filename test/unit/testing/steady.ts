@@ -1,6 +1,6 @@
 /**
  * What every operator promises, tried through the testing kit: what it gives does not depend on shards, units, interleavings,
- * back-pressure, or units that are cut off and run again.
+ * back-pressure, units that are cut off and run again, or crashes at any point and restarts from the last checkpoint.
  *
  * A subject's rows of one key are fed into one split, so that the order of a key's rows is the same in every run. Outputs are compared
  * as bags of rows; a subject that wants an order compares what a row says of it.
@@ -23,6 +23,13 @@ export interface Subject {
   readonly writes?: readonly string[]
 }
 
+/** Chances per step, and how many crashes there may be. */
+interface BadLuck {
+  readonly crashes: number
+  readonly crash: number
+  readonly checkpoint: number
+}
+
 const splits = 2
 const tight = { creditFrames: 1, waitingRowsMax: 4, frameRowsMax: 3 }
 
@@ -34,35 +41,53 @@ export async function expectSteady(subject: Subject, seeds = 8): Promise<void> {
   for (let seed = 1; seed <= seeds; seed += 1) {
     const hostile = { shards: 1 + (seed % 3), seed, cutOffs: 0.2, limits: tight, ...(seed % 2 === 0 ? { unitRows: 2 } : {}) }
     expect(await outputsOf(subject, hostile, seed), `seed ${seed}`).toEqual(expected)
+    const found = await outputsOf(subject, hostile, seed, { crashes: 4, crash: 0.03, checkpoint: 0.1 })
+    expect(found, `seed ${seed} with crashes`).toEqual(expected)
   }
 }
 
 /** With a seed rows are fed a few at a time while the job is somewhere in the midst of others. */
-async function outputsOf(subject: Subject, options: TestJobOptions, seed: number | undefined): Promise<Record<string, readonly string[]>> {
+async function outputsOf(
+  subject: Subject,
+  options: TestJobOptions,
+  seed: number | undefined,
+  luck: BadLuck = { crashes: 0, crash: 0, checkpoint: 0 },
+): Promise<Record<string, readonly string[]>> {
   const { job, rows, maps, stages, writes = [] } = subject
   const test = await testJob(job, { splits, manual: true, ...options, ...(maps === undefined ? {} : { maps }) })
   if (seed === undefined) {
     for (const [source, all] of Object.entries(rows)) for (const row of all) push(test, subject, source, [row])
+    test.end()
+    test.run()
   } else {
-    feedInPieces(test, subject, seed)
+    feedInPieces(test, subject, seed, luck)
   }
-  test.end()
-  test.run()
   expect(test.status).toBe('completed')
   const handedOn = stages.map(stage => [stage, texts(test.rowsOf(stage))] as const)
   const written = writes.map(map => [`map ${map}`, texts(test.map(map).entries())] as const)
   return Object.fromEntries([...handedOn, ...written])
 }
 
-function feedInPieces(test: TestJob, subject: Subject, seed: number): void {
+function feedInPieces(test: TestJob, subject: Subject, seed: number, luck: BadLuck): void {
   const random = seededRandom(seed * 31)
   const left = new Map<string, unknown[]>(Object.entries(subject.rows).map(([source, all]) => [source, [...all]]))
+  let crashesLeft = luck.crashes
+  const step = (): boolean => {
+    if (random.next() < luck.checkpoint) test.beginCheckpoint()
+    if (crashesLeft > 0 && random.next() < luck.crash) {
+      crashesLeft -= 1
+      test.crash({ shards: 1 + randomInteger(random, 3) })
+    }
+    return test.step()
+  }
   while (left.size > 0) {
     const [source, all] = [...left][randomInteger(random, left.size)] ?? ['', []]
     push(test, subject, source, all.splice(0, 1 + randomInteger(random, 6)))
     if (all.length === 0) left.delete(source)
-    for (let steps = randomInteger(random, 12); steps > 0 && test.step(); steps -= 1) {}
+    for (let steps = randomInteger(random, 12); steps > 0 && step(); steps -= 1) {}
   }
+  test.end()
+  while (step()) {}
 }
 
 function push(test: TestJob, { partOf = keyOf }: Subject, source: string, rows: readonly unknown[]): void {
