@@ -56,6 +56,10 @@ export class BarrierFlow {
   begin(n: number): void {
     this.#n = n
     this.#left = this.#nodes.length
+    // An earlier one that was given up, here or before it came here: what others sent behind it need not wait for it.
+    for (const operator of this.#operators) {
+      if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) operator.edge.pass(n - 1)
+    }
   }
 
   hasPassed(stage: number): boolean {

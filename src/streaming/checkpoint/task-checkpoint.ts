@@ -8,8 +8,8 @@
  *
  * Owns: the order of these, and the records without a key (offsets of splits, handles of sinks) until they are at home.
  *
- * 1. One barrier at a time passes the stages. A request for the next one waits until the last has passed them all; what of the last
- *    was not written or sent by then counts with the next.
+ * 1. One barrier at a time. The next one is asked for only when the last is committed or given up, and takes its place at once, wherever
+ *    that is; what of it was not written or sent by then counts with the next.
  * 2. Every shard sends every other one a last frame of state for each barrier, be it empty; a barrier record is written when all of
  *    them have come. Frames of a barrier that has not begun here wait: one barrier's worth of each shard.
  * 3. What comes for a barrier that was given up is written with its own number, and counts with the next one.
@@ -25,6 +25,8 @@ import type { CheckpointRules } from './rules.ts'
 
 export interface BarrierAnswer {
   readonly n: number
+  /** The shard had nothing left to do when the barrier began: the checkpoint of which all say so is the last one. */
+  readonly ended: boolean
   readonly bytes: number
   readonly records: number
   /** How long it took here, and where the time went. */
@@ -64,7 +66,8 @@ export class TaskCheckpoint {
   readonly #partitions: readonly number[]
   #requested = 0
   #phase: Phase = 'none'
-  #marks = new Map<string, StageMark>()
+  /** What the barrier record is to say of each stage with state; asked when it is written. */
+  #marks = new Map<string, () => StageMark>()
   /** Records for their homes, by home and key; not sent yet. */
   #home = new Map<string, HomeRecord>()
   #homeBytes = 0
@@ -77,6 +80,7 @@ export class TaskCheckpoint {
   readonly #nextSequence: number[]
   readonly #complete: number[]
   #uncommitted = 0
+  #ended = false
   #startedMs = 0
   #passedMs = 0
   #writtenMs = 0
@@ -107,23 +111,23 @@ export class TaskCheckpoint {
     this.#requested = Math.max(this.#requested, n)
   }
 
-  /** Between units, before the next one is chosen. True: barrier n begins now. */
-  begin(nowMs: number): boolean {
+  /** Between units, before the next one is chosen: a barrier asked for begins. `ended`: the task has nothing left to do. */
+  begin(nowMs: number, ended: boolean): void {
     const { flow, snapshotSources } = this.#options
     this.#nowMs = nowMs
-    if (this.#requested <= flow.n || flow.isUnderWay) return false
+    if (this.#requested <= flow.n) return
     const n = this.#requested
     flow.begin(n)
     this.#phase = 'passing'
+    this.#ended = ended
     this.#startedMs = nowMs
     this.#marks = new Map()
     for (const record of snapshotSources(n)) this.#keep(record)
     this.#writeEarly()
-    return true
   }
 
   /** It has passed a stage with state. */
-  passed(stage: string, mark: StageMark): void {
+  passed(stage: string, mark: () => StageMark): void {
     this.#marks.set(stage, mark)
   }
 
@@ -210,7 +214,7 @@ export class TaskCheckpoint {
     const { store, codec, flow, rules } = this.#options
     this.#phase = 'committing'
     const { n } = flow
-    const value = encodeMarks(this.#marks, codec)
+    const value = encodeMarks(new Map([...this.#marks].map(([stage, mark]) => [stage, mark()])), codec)
     const isEmpty = this.#marks.size === 0
     this.#uncommitted = this.#partitions.length
     if (this.#uncommitted === 0) this.#answer(n)
@@ -233,6 +237,7 @@ export class TaskCheckpoint {
     const { bytes, records } = this.#options.written()
     const answer = {
       n,
+      ended: this.#ended,
       bytes: bytes + this.#homeBytes,
       records: records + this.#homeRecords,
       alignMs: this.#passedMs - this.#startedMs,

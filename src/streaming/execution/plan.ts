@@ -15,7 +15,6 @@ import { readsSideOutput, type StageNode, type StageSpec } from '../graph/stage-
 import { AggregateOperator } from '../operators/aggregate.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
-import { keyIdOf } from '../operators/key-id.ts'
 import { type Bounded, isBounded, type Operator } from '../operators/operator.ts'
 import { Origins, splitsMax } from '../operators/origin.ts'
 import { ProcessOperator } from '../operators/process.ts'
@@ -23,7 +22,7 @@ import { SinkOperator } from '../operators/sink.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { EnrichOperator, FilterOperator, FlatMapOperator, MapOperator, PassOperator, RequireOperator } from '../operators/stateless.ts'
 import { Unit } from '../operators/unit.ts'
-import { WindowOperator } from '../operators/window.ts'
+import { PaneWindowOperator } from '../operators/window/pane-window.ts'
 import type { LocalMap } from '../ports.ts'
 import { StageState } from '../state/stage-state.ts'
 
@@ -114,7 +113,6 @@ export function planOf(
 type SimpleSpec = Exclude<StageSpec, { kind: 'keyBy' | 'rekey' | 'deadLetters' | 'enrich' | 'sink' }>
 
 function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit: Unit, stateOf: (stage: string) => StageState): Operator {
-  const idOf = keyIdOf(key?.codec ?? 'string')
   switch (spec.kind) {
     case 'source':
       return new SourceOperator(index, unit, spec.source.decode, spec.eventTime)
@@ -133,7 +131,12 @@ function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit:
     case 'aggregate':
       return new AggregateOperator(index, unit, spec.aggregates, key?.codec ?? 'string', stateOf(name))
     case 'window':
-      return new WindowOperator(index, unit, spec.window.sizeMs, spec.aggregates, idOf)
+      return new PaneWindowOperator(index, unit, stateOf(name), {
+        sizeMs: spec.window.sizeMs,
+        everyMs: spec.window.sizeMs,
+        aggregates: spec.aggregates,
+        keyCodec: key?.codec ?? 'string',
+      })
     case 'process':
       return new ProcessOperator(index, unit, spec.process, spec.emits, key?.codec ?? 'string', stateOf(name))
     default:

@@ -10,7 +10,7 @@
  * 1. One unit at a time, in the order of agenda.ts.
  * 2. Core state changes in prepare, finish, failed and stopped only; `execute` leaves everything aside or journalled.
  * 3. It has ended when every stage's watermark is infinite and everything is sent. Without checkpoints it is completed then; with them
- *    when a barrier that came after its end is committed, and the sinks have committed what was prepared for it.
+ *    when a barrier before which all shards had ended is committed (the master says so: `isLast`), and the sinks have committed.
  */
 import { NearstateError } from '../../base/errors.ts'
 import type { Assignment, Split, StageProgress } from '../assignment.ts'
@@ -97,8 +97,8 @@ export class ShardTask {
   /** Operators with state. */
   readonly #states: readonly StageState[]
   #ended = false
-  /** The first barrier that began after the end. */
-  #lastBarrier: number | undefined
+  /** The last barrier of the job is committed. */
+  #isLast = false
   #committed = 0
   #state: TaskState = { kind: 'ready' }
   #work: Work | undefined
@@ -159,7 +159,7 @@ export class ShardTask {
     this.#signal = undefined
     if (!this.#again) {
       try {
-        if (this.#checkpoint?.begin(nowMs) === true && this.#ended) this.#lastBarrier ??= this.#checkpoint.n
+        this.#checkpoint?.begin(nowMs, this.#ended)
         this.#work = this.#agenda.next(nowMs)
         this.#checkpoint?.advance(nowMs)
       } catch (thrown) {
@@ -283,9 +283,14 @@ export class ShardTask {
     this.#checkpoint?.request(n)
   }
 
-  /** The master has committed barrier n of this attempt. */
-  committed(n: number): void {
-    if (this.#state.kind !== 'running' || n <= this.#committed) return
+  /** The master has committed barrier n of this attempt. `isLast`: all shards answered it as ended, so the job is completed with it. */
+  committed(n: number, isLast = false): void {
+    if (this.#state.kind !== 'running') return
+    this.#isLast ||= isLast
+    if (n <= this.#committed) {
+      this.#checkCompleted()
+      return
+    }
     this.#committed = n
     try {
       this.#options.checkpoints?.store.committed(n)
@@ -315,8 +320,9 @@ export class ShardTask {
     if (n === undefined) return
     const operator = this.#plan.operators[stage] as Operator
     if (hasState(operator)) {
-      this.#checkpoint?.passed(operator.state.stage, operator.state.mark(watermark))
-      operator.state.passBarrier(n)
+      const { state } = operator
+      this.#checkpoint?.passed(state.stage, () => state.mark(watermark))
+      state.passBarrier(n)
       this.#agenda.startWriting(stage)
     }
     operator.passBarrier(n)
@@ -460,7 +466,7 @@ export class ShardTask {
     this.#ended ||= this.#agenda.haveEnded && this.#plan.edges.every(edge => edge.isSettled)
     if (!this.#ended) return
     if (this.#checkpoint !== undefined) {
-      if (this.#lastBarrier === undefined || this.#committed < this.#lastBarrier) return
+      if (!this.#isLast) return
       if (this.#plan.operators.some(operator => operator.isCommitting)) return
     }
     this.#agenda.closeSources()

@@ -10,7 +10,7 @@ import type { Split } from '../../../../src/streaming/assignment.ts'
 import { restoredSplits } from '../../../../src/streaming/checkpoint/restored-splits.ts'
 import { type CheckpointRules, everyCheckpointRule } from '../../../../src/streaming/checkpoint/rules.ts'
 import { readFrame } from '../../../../src/streaming/exchange/frame.ts'
-import { mapsOf, ownPartitions } from '../../../../src/streaming/execution/plan.ts'
+import { mapsOf } from '../../../../src/streaming/execution/plan.ts'
 import { ShardTask } from '../../../../src/streaming/execution/shard-task.ts'
 import { assignmentOf } from '../../../../src/streaming/graph/assignment-of.ts'
 import { buildJob, type Job } from '../../../../src/streaming/graph/job.ts'
@@ -69,7 +69,7 @@ class Cluster {
   #nowMs = 0
   #n = 0
   #committed = 0
-  #pending: { readonly n: number; readonly answers: Set<number> } | undefined
+  #pending: { readonly n: number; readonly answers: Set<number>; isLast: boolean } | undefined
   #givenUp = 0
   #crashes = 0
   #checkpoints = 0
@@ -150,7 +150,7 @@ class Cluster {
             .connectorOf(source?.connector ?? '')
             .open(source?.options ?? {}, split, { onReady: () => undefined }, position)
         },
-        checkpoints: { guarantee, store, rules, answer: ({ n }) => this.#answered(attempt, self, n) },
+        checkpoints: { guarantee, store, rules, answer: ({ n, ended }) => this.#answered(attempt, self, n, ended) },
         limits: this.#options.limits ?? {},
       })
     })
@@ -191,20 +191,22 @@ class Cluster {
   #barrier(): void {
     if (this.#pending !== undefined) return
     this.#n += 1
-    this.#pending = { n: this.#n, answers: new Set() }
+    this.#pending = { n: this.#n, answers: new Set(), isLast: true }
     for (const task of this.#tasks) task.barrier(this.#n, this.#committed)
   }
 
-  #answered(attempt: number, self: number, n: number): void {
+  #answered(attempt: number, self: number, n: number, ended: boolean): void {
     if (attempt !== this.#attempt || this.#pending?.n !== n) return
     this.#pending.answers.add(self)
+    if (!ended) this.#pending.isLast = false
     if (this.#pending.answers.size < this.#tasks.length) return
+    const { isLast } = this.#pending
     this.#pending = undefined
     this.#givenUp = 0
     this.#committed = n
     this.#checkpoints += 1
     this.#later.push(() => {
-      for (const task of this.#tasks) task.committed(n)
+      for (const task of this.#tasks) task.committed(n, isLast)
     })
   }
 
@@ -239,5 +241,3 @@ class Cluster {
     this.#tasks[link.to]?.arrive(link.from, frame)
   }
 }
-
-export { ownPartitions }
