@@ -58,8 +58,8 @@ export class Attempts {
   #barrier: Barrier | undefined
   #n = 0
   #committed = 0
-  /** The one that began when all work was done; 0: not yet. */
-  #lastBarrier = 0
+  /** The one before which all shards had ended is committed. */
+  #isLast = false
   #lastAnswers: readonly BarrierAnswer[] = []
   /** What the store has still to say. */
   #later: (() => void)[] = []
@@ -141,7 +141,7 @@ export class Attempts {
     this.#barrier = undefined
     this.#n = 0
     this.#committed = 0
-    this.#lastBarrier = 0
+    this.#isLast = false
     this.#later = []
     const common = { attempt, shards: this.#shardCount, restorePoint }
     if (guarantee === 'none') return build({ ...common, splits: undefined, checkpoints: undefined })
@@ -175,15 +175,15 @@ export class Attempts {
       this.#barrier = undefined
       this.#committed = barrier.n
       this.#lastAnswers = [...barrier.answers.values()]
-      for (const task of this.#shards.tasks) task.committed(barrier.n)
+      this.#isLast = this.#lastAnswers.every(({ ended }) => ended)
+      for (const task of this.#shards.tasks) task.committed(barrier.n, this.#isLast)
       return true
     }
     // The last checkpoint comes when all work is done.
     const { tasks, haveCompleted } = this.#shards
     if (barrier !== undefined || this.#options.guarantee === 'none' || haveCompleted || !tasks.every(task => task.hasEnded)) return false
-    if (this.#lastBarrier > 0 && this.#committed >= this.#lastBarrier) return false
+    if (this.#isLast) return false
     this.begin()
-    this.#lastBarrier = this.#n
     return true
   }
 }
