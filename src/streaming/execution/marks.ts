@@ -47,8 +47,9 @@ export class Marks {
       if (!flow.isUnderWay || flow.hasPassed(index)) {
         this.#step(node, holds)
       } else if (spec.kind === 'source' || flow.hasReached(index)) {
-        if (!this.#isFrozen(index, flow)) this.#step(node, holds)
-        if (flow.mayPass(index)) {
+        // What the watermark that came before the barrier has made due is done before it passes.
+        const isHeld = this.#isFrozen(index, flow) ? this.#stepFrozen(index, holds) : this.#step(node, holds)
+        if (!isHeld && flow.mayPass(index)) {
           this.#frozen.delete(index)
           // An exchange: what other shards sent before the barrier.
           if (this.#operators[index] instanceof KeyByOperator) this.#stepBehindEdge(index)
@@ -56,7 +57,6 @@ export class Marks {
           flow.pass(index)
         } else {
           this.#frozen.set(index, flow.n)
-          this.#stepFrozen(index, holds)
         }
       } else if (flow.touches(index)) {
         this.#frozen.set(index, flow.n)
@@ -72,7 +72,8 @@ export class Marks {
     return this.#frozen.get(stage) === flow.n
   }
 
-  #step({ index, inputs, spec }: StageNode, holds: Holds): void {
+  /** True: work that is due holds the mark. */
+  #step({ index, inputs, spec }: StageNode, holds: Holds): boolean {
     const mark = this.behind[index] as Mark
     const operator = this.#operators[index]
     if (spec.kind === 'source') {
@@ -85,9 +86,13 @@ export class Marks {
     } else {
       const input = this.#before(index, inputs)
       this.#received[index] = input.watermark
-      if (holds(index, input.watermark)) mark.idle = false
-      else copyMark(input, mark)
+      if (holds(index, input.watermark)) {
+        mark.idle = false
+        return true
+      }
+      copyMark(input, mark)
     }
+    return false
   }
 
   #stepBehindEdge(stage: number): void {
@@ -98,12 +103,14 @@ export class Marks {
   }
 
   /** Nothing new comes to the stage, but what is due there goes on. */
-  #stepFrozen(stage: number, holds: Holds): void {
+  #stepFrozen(stage: number, holds: Holds): boolean {
     const operator = this.#operators[stage]
-    if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) return
+    if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) return false
     const mark = this.behind[stage] as Mark
     const watermark = this.#received[stage] as number
-    if (!holds(stage, watermark)) mark.watermark = Math.max(mark.watermark, watermark)
+    if (holds(stage, watermark)) return true
+    mark.watermark = Math.max(mark.watermark, watermark)
+    return false
   }
 
   /** A source's mark has changed since it was last carried on. */
