@@ -150,9 +150,9 @@ export const ownPartitions = (assignment: Assignment, self: number): readonly nu
 
 function wire(nodes: readonly StageNode[], operators: readonly Operator[]): void {
   for (const { index, inputs, spec } of nodes) {
-    for (const input of inputs) {
+    for (const [number, input] of inputs.entries()) {
       const before = operators[input] as Operator
-      ;(readsSideOutput(spec.kind) ? before.sideConsumers : before.consumers).push(operators[index] as Operator)
+      ;(readsSideOutput(spec.kind) ? before.sideConsumers : before.consumers).push((operators[index] as Operator).port(number))
     }
   }
 }

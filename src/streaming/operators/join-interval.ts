@@ -74,7 +74,7 @@ export class JoinIntervalOperator extends Operator implements Due, Stateful, Tak
       copy: buffers => buffers,
     })
     this.#timers = new KeyTimers(this.#keys)
-    this.#ports = [new JoinPort(stage, unit, this, 0), new JoinPort(stage, unit, this, 1)]
+    this.#ports = [new JoinPort(unit, this, 0), new JoinPort(unit, this, 1)]
   }
 
   override port(input: number): Operator {

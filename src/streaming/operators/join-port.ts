@@ -14,8 +14,10 @@ export class JoinPort extends Operator {
   readonly #join: TakesInputs
   readonly #input: 0 | 1
 
-  constructor(stage: number, unit: Unit, join: TakesInputs, input: 0 | 1) {
-    super(stage, unit)
+  constructor(unit: Unit, join: Operator & TakesInputs, input: 0 | 1) {
+    super(join.stage, unit)
+    // It hands nothing on by itself; whoever follows the graph finds the operator behind it.
+    this.consumers.push(join)
     this.#join = join
     this.#input = input
   }

@@ -69,7 +69,7 @@ export class JoinWindowOperator extends CellWindowOperator<Cell> implements Take
     })
     this.#type = type
     this.#join = join
-    this.#ports = [new JoinPort(stage, unit, this, 0), new JoinPort(stage, unit, this, 1)]
+    this.#ports = [new JoinPort(unit, this, 0), new JoinPort(unit, this, 1)]
   }
 
   override port(input: number): Operator {
