@@ -25,6 +25,7 @@ import type { BuiltJob } from '../graph/job.ts'
 import type { StageNode } from '../graph/stage-spec.ts'
 import type { Operator } from '../operators/operator.ts'
 import type { Place } from '../operators/origin.ts'
+import { TwoPhaseSinkOperator } from '../operators/two-phase-sink.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
 import type { LocalMap, StateStore } from '../ports.ts'
 import type { SourceBatch, SplitPosition, SplitReader } from '../source.ts'
@@ -97,6 +98,8 @@ export class ShardTask {
   /** Operators with state. */
   readonly #states: readonly StageState[]
   #ended = false
+  /** Savepoints that wait for sinks. */
+  #whenSinksCommitted: ((error?: NearstateError) => void)[] = []
   /** The last barrier of the job is committed. */
   #isLast = false
   #committed = 0
@@ -149,6 +152,8 @@ export class ShardTask {
     this.#state = { kind: 'running' }
     this.#nowMs = nowMs
     for (const edge of this.#plan.edges) edge.giveFirstCredit(this.#writer, this.#send)
+    if (this.#options.self !== 0) return
+    for (const operator of this.#plan.operators) if (operator instanceof TwoPhaseSinkOperator) operator.endOthers()
   }
 
   /** Chooses the next unit; false: nothing can run until a frame, a drain, a reader's word, or `idleAtMs`. */
@@ -162,6 +167,7 @@ export class ShardTask {
         this.#checkpoint?.begin(nowMs, this.#ended)
         this.#work = this.#agenda.next(nowMs)
         this.#checkpoint?.advance(nowMs)
+        this.#checkSinks()
       } catch (thrown) {
         this.#fail(thrown)
         return false
@@ -236,6 +242,11 @@ export class ShardTask {
     }
     this.#rollback()
     if (this.#state.kind !== 'running') return
+    if (!this.#unit.undo && this.#states.length > 0 && work.head.kind !== 'write') {
+      // Nothing was recorded to undo its state with: the attempt ends, and the next one goes on from the last checkpoint.
+      this.#failAt(stage, work.rows > 1 ? -1 : originOfFirst(work), new NearstateError('FUNCTION_FAILED', message))
+      return
+    }
     if (work.rows > 1) work.head.size.cutOff(work.rows)
     else if (quarantined || work.head.kind === 'write')
       this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
@@ -302,6 +313,44 @@ export class ShardTask {
       return
     }
     this.#checkCompleted()
+  }
+
+  /**
+   * Commits what the restore point says is prepared in this shard's partitions. To be done before the shard says that it stands ready,
+   * so that it is done everywhere before any shard runs.
+   */
+  recover(done: (error?: NearstateError) => void): void {
+    const { checkpoints, assignment, self } = this.#options
+    const sinks = this.#plan.operators.filter(operator => operator instanceof TwoPhaseSinkOperator)
+    const partitions = ownPartitions(assignment, self)
+    const next = (error?: NearstateError): void => {
+      const sink = sinks.shift()
+      if (error !== undefined || sink === undefined || checkpoints === undefined) done(error)
+      else sink.recover(checkpoints.store, partitions, next)
+    }
+    next()
+  }
+
+  /**
+   * Copies checkpoint n, the one committed last, out under a name; asked for before the next barrier. `done` comes when this shard's
+   * partitions are copied and its sinks have committed what was prepared for n.
+   */
+  savepoint(name: string, n: number, done: (error?: NearstateError) => void): void {
+    const { checkpoints } = this.#options
+    if (checkpoints === undefined || this.#state.kind !== 'running' || this.#committed !== n) {
+      done(new NearstateError('CONFLICT', `Cannot make savepoint "${name}": checkpoint ${n} is not the last one of this attempt`))
+      return
+    }
+    checkpoints.store.savepoint(name, n, error => {
+      if (error === undefined && (checkpoints.rules ?? everyCheckpointRule).savepointAfterSinks) this.#whenSinksCommitted.push(done)
+      else done(error)
+      this.#checkSinks()
+    })
+  }
+
+  #checkSinks(): void {
+    if (this.#whenSinksCommitted.length === 0 || this.#plan.operators.some(operator => operator.isCommitting)) return
+    for (const done of this.#whenSinksCommitted.splice(0)) done()
   }
 
   /** All work is done; what is left is the last checkpoint. */
