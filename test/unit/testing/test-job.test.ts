@@ -214,3 +214,82 @@ describe('a job under test', () => {
     }
   })
 })
+
+describe('a job under test that crashes', () => {
+  const totals = defineJob('totals', { onError: 'fail' }, flow => {
+    flow
+      .source('lines', generator({ events: none }))
+      .eventTime(l => l.at)
+      .keyBy('by customer', Customer, l => l.customer)
+      .aggregate('total', { spend: sum(l => l.amount) })
+      .sink('to totals', flow.map('totals', Customer))
+  })
+
+  it('goes on from its last checkpoint: what came after it is read again, and handed on once', async () => {
+    const test = await testJob(totals)
+    test.source('lines').push([line('ada', 5, 1), line('bob', 1, 2)])
+    const { n, records } = await test.checkpoint()
+    expect(n).toBe(2)
+    expect(records).toBeGreaterThanOrEqual(2)
+    test.source('lines').push([line('ada', 7, 3)])
+    expect(test.takeRowsOf('total')).toHaveLength(3)
+    test.crash()
+    expect(test.attempt).toBe(2)
+    expect(test.takeRowsOf('total')).toEqual([{ key: 'ada', spend: 12 }])
+    test.end()
+    expect(test.status).toBe('completed')
+    expect(test.rowsOf('total')).toEqual([
+      { key: 'ada', spend: 5 },
+      { key: 'bob', spend: 1 },
+      { key: 'ada', spend: 12 },
+    ])
+  })
+
+  it('starts anew without a checkpoint, on other shards where it is told to', async () => {
+    const test = await testJob(totals, { shards: 3 })
+    test.source('lines').push([line('ada', 5, 1)])
+    test.crash({ shards: 2 })
+    test.source('lines').push([line('ada', 2, 2)])
+    expect(test.map('totals').get('ada')).toEqual({ key: 'ada', spend: 7 })
+  })
+
+  it('counts rows twice where at-least-once allows it, and ends where nothing is promised', async () => {
+    const none = await testJob(totals, { guarantee: 'none' })
+    none.source('lines').push([line('ada', 5, 1)])
+    await expect(none.checkpoint()).rejects.toThrow('the job runs with guarantee "none"')
+    none.crash()
+    expect(none.status).toBe('failed')
+    expect(() => none.advanceTo(5)).toThrow('with guarantee "none" it does not go on')
+    const often = await testJob(totals, { guarantee: 'at-least-once' })
+    often.source('lines').push([line('ada', 5, 1)])
+    await often.checkpoint()
+    often.crash()
+    expect(often.rowsOf('total')).toEqual([{ key: 'ada', spend: 5 }])
+  })
+
+  it('takes checkpoints as its clock goes on', async () => {
+    const test = await testJob(totals, { checkpointEvery: '1s' })
+    test.source('lines').push([line('ada', 5, 1)])
+    test.pass('3500ms')
+    test.crash()
+    expect(test.takeRowsOf('total')).toEqual([{ key: 'ada', spend: 5 }])
+    expect((await test.checkpoint()).n).toBe(1)
+  })
+
+  it('crashes in the midst of a checkpoint, which then never was', async () => {
+    const test = await testJob(totals, { manual: true, shards: 2 })
+    test.source('lines').push([line('ada', 5, 1)])
+    test.run()
+    test.beginCheckpoint()
+    test.step()
+    test.crash()
+    test.run()
+    expect(test.rowsOf('total')).toEqual([{ key: 'ada', spend: 5 }])
+  })
+
+  it('fails an attempt of which a unit was cut off when nothing can be undone, rather than count it twice', async () => {
+    const test = await testJob(totals, { seed: 1, cutOffs: 1 })
+    expect(() => test.source('lines').push([line('ada', 5, 1), line('ada', 5, 2)])).toThrow('cut off')
+    expect(test.status).toBe('failed')
+  })
+})
