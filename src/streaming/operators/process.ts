@@ -28,6 +28,8 @@ import { ReplaySignal, type Unit, UnitSignal } from './unit.ts'
 type Spec = ProcessSpec<unknown, unknown, unknown, unknown>
 type KeyState = KeyEntry<unknown>
 
+/** Name of the timer at whose moment a key is forgotten. */
+const ttlTimer = '\u0000ttl'
 /** In every how many batches the state of one key is measured. */
 const sampleEvery = 16
 
@@ -66,12 +68,23 @@ export class ProcessOperator extends Operator implements Due, Stateful {
   readonly #timers: KeyTimers<unknown>
   readonly #out = new Batch()
   readonly #context: Context
+  readonly #ttlMs: number | undefined
   #current: KeyState | undefined
   #batches = 0
   #averageBytes = 0
 
-  constructor(stage: number, unit: Unit, spec: Spec, emits: Schema<unknown> | undefined, keyCodec: KeyCodec, state: StageState) {
+  constructor(
+    stage: number,
+    unit: Unit,
+    spec: Spec,
+    emits: Schema<unknown> | undefined,
+    keyCodec: KeyCodec,
+    state: StageState,
+    /** A key that had no event for so long, by event time, is forgotten (at the latest an eighth later). */
+    ttlMs?: number,
+  ) {
     super(stage, unit)
+    this.#ttlMs = ttlMs
     this.state = state
     this.#spec = spec
     this.#emits = emits
@@ -106,6 +119,10 @@ export class ProcessOperator extends Operator implements Due, Stateful {
   #fireDueNow(): void {
     for (let due = this.#timers.takeDue(); due !== undefined; due = this.#timers.takeDue()) {
       const { entry, name, timeMs } = due
+      if (name === ttlTimer) {
+        this.#forget(entry)
+        continue
+      }
       this.#context.eventTimeMs = timeMs
       this.#context.origin = noOrigin
       this.#handle({ key: entry.key, timer: name, at: timeMs }, entry.key, entry.partition, due)
@@ -137,6 +154,8 @@ export class ProcessOperator extends Operator implements Due, Stateful {
       if (returned !== undefined) refusePromise(returned)
       entry.value = context.state
       if (entry.value === undefined) this.#forget(entry)
+      else if (this.#ttlMs !== undefined && (due === undefined || entry.timers?.has(ttlTimer) !== true))
+        this.#live(entry, context.eventTimeMs, this.#ttlMs)
     } catch (thrown) {
       if (thrown instanceof UnitSignal) throw thrown
       if (unit.undo && !unit.careful) throw new ReplaySignal()
@@ -163,7 +182,15 @@ export class ProcessOperator extends Operator implements Due, Stateful {
     return this.#keys.add(key, partition, state)
   }
 
+  /** Moves the key's end, now and then: not at every event. A timer of a key that was forgotten before it gives it one again. */
+  #live(entry: KeyState, timeMs: number, ttlMs: number): void {
+    if (!Number.isFinite(timeMs)) return
+    const end = entry.timers?.get(ttlTimer)
+    if (end === undefined || end < timeMs + ttlMs) this.#timers.set(entry, ttlTimer, timeMs + ttlMs + Math.floor(ttlMs / 8))
+  }
+
   #forget(entry: KeyState): void {
+    this.#timers.clear(entry, ttlTimer)
     // Its timers still come: they find the state of a key that is seen for the first time.
     if (entry.timers !== undefined && entry.timers.size > 0) entry.value = this.#spec.state()
     else this.#keys.remove(entry)
@@ -177,6 +204,7 @@ export class ProcessOperator extends Operator implements Due, Stateful {
 
   setTimer(name: string, timeMs: number): void {
     if (typeof name !== 'string') throw invalidArgument('Cannot set timer: its name must be a text')
+    if (name === ttlTimer) throw invalidArgument('Cannot set timer: its name is one that the engine uses')
     if (typeof timeMs !== 'number' || Number.isNaN(timeMs))
       throw invalidArgument(`Cannot set timer "${name}": its time must be a number of milliseconds`)
     if (this.#spec.onTimer === undefined) throw invalidArgument(`Cannot set timer "${name}": the stage has no onTimer`)
