@@ -48,11 +48,6 @@ export class Aggregation {
     this.objectCount = objects
   }
 
-  /** Panes may be taken out of a running total again without a trace. */
-  get canDeduct(): boolean {
-    return this.#steps.every(({ isExact }) => isExact)
-  }
-
   makeRoom(rows: number): void {
     if (this.taken.length >= rows) return
     const room = Math.max(rows, this.taken.length * 2)
@@ -174,7 +169,6 @@ export class Aggregation {
   ): void {
     for (const [c, column] of columns.numbers.entries()) column[position] = numbers[c]?.[index] as number
     for (const step of this.#steps) {
-      if (step.number >= 0) step.sawNumber(numbers[step.number]?.[index] as number)
       if (step.object < 0) continue
       const stored = objects[step.object]
       if (stored === undefined || stored.length === 0) continue

@@ -29,13 +29,13 @@ export interface SessionWindowOptions {
 }
 
 interface Session {
-  readonly first: number
-  readonly last: number
+  first: number
+  last: number
   readonly accumulator: Accumulator
   /** Its result was given, and nothing came since. */
-  readonly isGiven: boolean
+  isGiven: boolean
   /** The watermark at which its next early result is due; infinite: none is. */
-  readonly earlyAt: number
+  earlyAt: number
 }
 
 type Entry = KeyEntry<Session[]>
@@ -108,8 +108,9 @@ export class SessionWindowOperator extends Operator implements Due, Stateful {
     const partition = batch.partitions[at] as number
     const watermark = this.state.watermarkOf(partition, this.#timers.watermark)
     let entry = this.#keys.get(key, partition)
-    const met = entry?.value.filter(({ first, last }) => time - last < this.#gapMs && first - time < this.#gapMs) ?? []
-    if (met.length === 0 && time + this.#gapMs - 1 + this.#latenessMs <= watermark) {
+    // The first session that the row meets; others are rare.
+    let met = entry === undefined ? -1 : this.#nextMet(entry.value, time, 0)
+    if (met === -1 && time + this.#gapMs - 1 + this.#latenessMs <= watermark) {
       this.#late.pushFrom(batch, at, batch.rows[at])
       return
     }
@@ -117,34 +118,53 @@ export class SessionWindowOperator extends Operator implements Due, Stateful {
     reducer.read(batch.rows[at])
     if (entry === undefined) entry = this.#keys.add(key, partition, [])
     else this.#keys.changing(entry)
-    const [kept, ...others] = met
-    const accumulator = kept?.accumulator ?? reducer.create()
+    const sessions = entry.value
+    const session = sessions[met] ?? { first: time, last: time, accumulator: reducer.create(), isGiven: false, earlyAt: never }
     // Custom aggregates may throw, and leave it as it was.
     try {
-      reducer.add(accumulator, this.unit)
+      reducer.add(session.accumulator, this.unit)
     } catch (thrown) {
-      if (entry.value.length === 0) this.#keys.remove(entry)
+      if (sessions.length === 0) this.#keys.remove(entry)
       throw thrown
     }
-    let first = Math.min(time, kept?.first ?? time)
-    let last = Math.max(time, kept?.last ?? time)
-    let earlyAt = Math.min(kept?.earlyAt ?? never, this.#firstEarly(time, watermark))
-    for (const session of others) {
-      reducer.merge(accumulator, session.accumulator)
-      reducer.forget(session.accumulator)
-      first = Math.min(first, session.first)
-      last = Math.max(last, session.last)
-      earlyAt = Math.min(earlyAt, session.earlyAt)
+    if (met === -1) {
+      met = sessions.length
+      sessions.push(session)
+      this.#sessions += 1
     }
-    const isGiven = last + this.#gapMs - 1 <= watermark
-    const session = { first, last, accumulator, isGiven, earlyAt: isGiven ? never : earlyAt }
-    entry.value =
-      met.length === 0
-        ? [...entry.value, session]
-        : entry.value.flatMap(other => (other === kept ? [session] : met.includes(other) ? [] : [other]))
-    this.#sessions += 1 - met.length
-    if (isGiven) this.#give(entry, session, false)
+    session.first = Math.min(time, session.first)
+    session.last = Math.max(time, session.last)
+    session.earlyAt = Math.min(session.earlyAt, this.#firstEarly(time, watermark))
+    if (sessions.length > 1) this.#mergeOthers(sessions, session, time, met + 1)
+    session.isGiven = session.last + this.#gapMs - 1 <= watermark
+    if (session.isGiven) {
+      session.earlyAt = never
+      this.#give(entry, session, false)
+    }
     this.#setTimer(entry, Math.min(this.#dueOf(session), entry.timers?.get(timerName) ?? never))
+  }
+
+  /** The next session, from index `from` on, that a row of this time belongs to; -1: none. */
+  #nextMet(sessions: readonly Session[], time: number, from: number): number {
+    for (let i = from; i < sessions.length; i += 1) {
+      const { first, last } = sessions[i] as Session
+      if (time - last < this.#gapMs && first - time < this.#gapMs) return i
+    }
+    return -1
+  }
+
+  #mergeOthers(sessions: Session[], session: Session, time: number, from: number): void {
+    const reducer = this.#reducer
+    for (let i = this.#nextMet(sessions, time, from); i !== -1; i = this.#nextMet(sessions, time, i)) {
+      const [other] = sessions.splice(i, 1)
+      if (other === undefined) return
+      reducer.merge(session.accumulator, other.accumulator)
+      reducer.forget(other.accumulator)
+      session.first = Math.min(session.first, other.first)
+      session.last = Math.max(session.last, other.last)
+      session.earlyAt = Math.min(session.earlyAt, other.earlyAt)
+      this.#sessions -= 1
+    }
   }
 
   #firstEarly(time: number, watermark: number): number {

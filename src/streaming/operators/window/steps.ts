@@ -60,14 +60,8 @@ export abstract class Step {
   /** A position begins empty. */
   begin(_columns: Columns, _position: number): void {}
   add(_columns: Columns, _run: Run, _undo: ObjectUndo | undefined): void {}
-  /** Adds what `from` holds at positions[i] to what `into` holds at i. `isFirst`: nothing was added there yet. */
+  /** Adds what `from` holds at positions[i] to what `into` holds at i. */
   combine(_into: Columns, _from: Columns, _positions: Int32Array, _count: number): void {}
-  /** Takes it out again; only where `isExact`. */
-  deduct(_into: Columns, _from: Columns, _fromPosition: number, _intoPosition: number): void {}
-  /** Combining and deducting leave no trace. */
-  get isExact(): boolean {
-    return false
-  }
   abstract result(columns: Columns, position: number): unknown
   /** What is stored of its objects. */
   store(value: unknown): unknown {
@@ -76,8 +70,6 @@ export abstract class Step {
   restore(plain: unknown): unknown {
     return plain
   }
-  /** A restored number. */
-  sawNumber(_value: number): void {}
   /** Rough bytes beside the columns. */
   get bytes(): number {
     return 0
@@ -87,10 +79,6 @@ export abstract class Step {
 }
 
 export class CountStep extends Step {
-  override get isExact(): boolean {
-    return true
-  }
-
   result(columns: Columns, position: number): unknown {
     return columns.rows[position]
   }
@@ -114,30 +102,21 @@ abstract class ValueStep extends Step {
 /** Sum and mean. */
 export class SumStep extends ValueStep {
   readonly #isMean: boolean
-  #isExact = true
 
   constructor(name: string, of: (row: unknown) => unknown, isMean: boolean) {
     super(name, of)
     this.#isMean = isMean
   }
 
-  override get isExact(): boolean {
-    return this.#isExact
-  }
-
   override read({ rows, taken, to }: Run): void {
     const { of, values } = this
-    let isExact = this.#isExact
     for (; this.at < to; this.at += 1) {
       const i = this.at
       if (taken[i] === 0) continue
       const value = of(rows[i])
       if (typeof value !== 'number' || value !== value) throw wrongKind(this.name, this.#isMean ? 'avg' : 'sum', value, 'a number')
       values[i] = value
-      // Beyond 2^38, 2^15 of them might leave the safe integers.
-      if (isExact && (value % 1 !== 0 || value > 274877906944 || value < -274877906944)) isExact = false
     }
-    this.#isExact = isExact
   }
 
   override begin(columns: Columns, position: number): void {
@@ -161,15 +140,6 @@ export class SumStep extends ValueStep {
       const at = positions[i] as number
       if (at >= 0) target[i] = (target[i] as number) + (column[at] as number)
     }
-  }
-
-  override deduct(into: Columns, from: Columns, fromPosition: number, intoPosition: number): void {
-    const target = into.numbers[this.number] as Float64Array
-    target[intoPosition] = (target[intoPosition] as number) - ((from.numbers[this.number] as Float64Array)[fromPosition] as number)
-  }
-
-  override sawNumber(value: number): void {
-    if (!Number.isSafeInteger(value)) this.#isExact = false
   }
 
   result(columns: Columns, position: number): unknown {
