@@ -24,6 +24,11 @@ export interface ExchangeLimits {
   readonly frameRowsMax: number
   /** One row that makes a larger frame fails the job. */
   readonly frameMaxBytes: number
+  // Two rules that the simulator takes away.
+  /** Credit that a sender has before the receiver has given any: none, for only a receiver that runs gives credit. */
+  readonly firstCredit: number
+  /** A gap in the numbers of frames ends the attempt. */
+  readonly gapEndsAttempt: boolean
 }
 
 export const defaultExchangeLimits: ExchangeLimits = {
@@ -32,6 +37,8 @@ export const defaultExchangeLimits: ExchangeLimits = {
   frameTargetBytes: 48 * 1024,
   frameRowsMax: 1024,
   frameMaxBytes: 3 * 1024 * 1024,
+  firstCredit: 0,
+  gapEndsAttempt: true,
 }
 
 export type SendFrame = (to: number, bytes: Uint8Array) => boolean
@@ -50,7 +57,7 @@ class Outbox {
   readonly waiting = new Batch()
   #head = 0
   #mark = 0
-  #credit = 0
+  #credit: number
   #sequence = 0
   #rowsPerFrame = 64
   #sentWatermark = Number.NEGATIVE_INFINITY
@@ -60,6 +67,7 @@ class Outbox {
 
   constructor(limits: ExchangeLimits) {
     this.#limits = limits
+    this.#credit = limits.firstCredit
   }
 
   get rows(): number {
@@ -260,8 +268,10 @@ export class Edge {
     }
     const inbox = this.#inboxes[from]
     if (inbox === undefined) return 'it is of a shard that takes no part'
-    if (frame.sequence !== inbox.nextSequence) return `frame ${frame.sequence} came where ${inbox.nextSequence} was due: one was lost`
-    inbox.nextSequence += 1
+    if (frame.sequence !== inbox.nextSequence && this.#limits.gapEndsAttempt) {
+      return `frame ${frame.sequence} came where ${inbox.nextSequence} was due: one was lost`
+    }
+    inbox.nextSequence = frame.sequence + 1
     const last = inbox.queue.at(-1)
     if (frame.kind === 'mark' && last !== undefined && last.frame.kind !== 'barrier') {
       last.watermark = frame.watermark

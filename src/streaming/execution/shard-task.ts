@@ -117,7 +117,13 @@ export class ShardTask {
     const { store, guarantee = 'none', rules = everyCheckpointRule } = checkpoints ?? {}
     this.#options = options
     this.#nodes = built.nodes
-    const limits = { ...defaultExchangeLimits, ...options.limits }
+    const { creditFrames } = defaultExchangeLimits
+    const limits = {
+      ...defaultExchangeLimits,
+      gapEndsAttempt: rules.lostFrameEndsAttempt,
+      firstCredit: rules.noFrameBeforeBegun ? 0 : creditFrames,
+      ...options.limits,
+    }
     const partitions = ownPartitions(assignment, self)
     const restored = rules.watermarksRestored ? restoredMarks(store, partitions, codec) : new Map()
     const stateOf = (stage: string): StageState => new StageState({ stage, codec, store, partitions, restored: restored.get(stage), rules })
@@ -399,10 +405,12 @@ export class ShardTask {
   }
 
   #snapshotSources(n: number): readonly HomeRecord[] {
-    const { codec, assignment } = this.#options
+    const { codec, assignment, checkpoints } = this.#options
     return this.#agenda.sources.flatMap(({ operator, splits }) => {
       const stage = this.#nameOf(operator.stage)
-      return splits.snapshot(n).map(record => ({
+      const records = splits.snapshot(n)
+      if (checkpoints?.rules?.upstreamReleasedAfterCommit === false) splits.committed(n)
+      return records.map(record => ({
         partition: homeOf(stage, record.split.id, assignment.owners.length),
         stage,
         key: splitKey(record.split.id),

@@ -171,6 +171,13 @@ export class KeyTable<V> implements StateTable {
     if (this.#undo) this.#unit.changing({ undo: () => void this.#entries.set(entry.id, entry) })
   }
 
+  /** For the simulator only: a timer's ordered record goes before the barrier that would let a replay fire it again. */
+  layTimerTombstone(entry: KeyEntry<V>, name: string, timeMs: number): void {
+    if (entry.storedTimers?.delete(name) !== true) return
+    const { timerTable, keyCodec } = this.#options
+    this.state.lay(entry.partition, timerKey(timerTable, timeMs, encodeKey(keyCodec, entry.key), name), undefined)
+  }
+
   passBarrier(): void {
     // What a barrier that was given up has left behind stays dirty, and is written with this one.
     const isKept = this.state.rules.unwrittenStaysDirty

@@ -127,6 +127,7 @@ export class KeyTimers<V> {
       if (entry === undefined || entry.timers?.get(name) !== timeMs) continue
       this.#table.changing(entry)
       entry.timers.delete(name)
+      if (!this.#table.state.rules.timerTombstoneAtBarrier) this.#table.layTimerTombstone(entry, name, timeMs)
       return { entry, name, timeMs }
     }
     return undefined
