@@ -8,7 +8,7 @@
  */
 import type { Aggregates } from '../../graph/aggregate.ts'
 import type { Batch } from '../batch.ts'
-import { type Cells, Columns } from './columns.ts'
+import type { Cells, Columns } from './columns.ts'
 import {
   CountStep,
   type CustomAggregate,
@@ -17,7 +17,7 @@ import {
   ExtremeStep,
   type ObjectUndo,
   type Run,
-  Step,
+  type Step,
   SumStep,
 } from './steps.ts'
 

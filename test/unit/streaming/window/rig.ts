@@ -272,11 +272,12 @@ export function rig(options: RigOptions): RigResult {
     const watermarks = shards.map(({ watermark }) => watermark)
     barrier = { n, watermarks, saved: { at, outputs: outputs.length, late: late.length, failed } }
   }
-  const writeSome = (): void => {
-    if (barrier === undefined) return
+  /** True: there is more of the barrier to write. */
+  const writeSome = (): boolean => {
+    if (barrier === undefined) return false
     let more = false
     for (const shard of shards) shard.run(() => void (more = shard.state.encodeSome(limit()) || more))
-    if (more) return
+    if (more) return true
     for (const [index, shard] of shards.entries()) {
       for (const partition of shard.partitions) {
         const mark = shard.state.mark(shard.state.watermarkOf(partition, barrier.watermarks[index] as number))
@@ -290,6 +291,7 @@ export function rig(options: RigOptions): RigResult {
     checkpoints += 1
     for (const store of stores) store.committed(barrier.n)
     barrier = undefined
+    return false
   }
 
   start()
@@ -308,11 +310,11 @@ export function rig(options: RigOptions): RigResult {
     shard.advance(Number.POSITIVE_INFINITY, limit, cut())
     failed += shard.unit.counters.deadLetters[0] as number
   }
-  if (barrier !== undefined) while (barrier !== undefined) writeSome()
+  while (writeSome());
   if (crashShare > 0 || barrierShare > 0) {
     for (let round = 0; round < 2; round += 1) {
       beginBarrier()
-      while (barrier !== undefined) writeSome()
+      while (writeSome());
     }
   }
   let stateBytes = 0
