@@ -33,6 +33,8 @@ export interface RunOptions {
   readonly guarantee?: 'exactly-once' | 'at-least-once'
   readonly rules?: CheckpointRules
   readonly cutOffChance?: number
+  /** Rows, and records written for a barrier, in one unit. */
+  readonly unitRowsMax?: number
   readonly limits?: { readonly creditFrames?: number; readonly waitingRowsMax?: number }
 }
 
@@ -152,6 +154,7 @@ class Cluster {
         },
         checkpoints: { guarantee, store, rules, answer: ({ n, ended }) => this.#answered(attempt, self, n, ended) },
         limits: this.#options.limits ?? {},
+        unitRowsMax: this.#options.unitRowsMax ?? 1024,
       })
     })
     for (const task of this.#tasks) task.run(this.#nowMs)

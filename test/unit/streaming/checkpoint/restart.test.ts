@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { type CheckpointRules, everyCheckpointRule } from '../../../../src/streaming/checkpoint/rules.ts'
 import { hoursOf, results, run } from './totals.ts'
 
 describe('a job with checkpoints', () => {
@@ -18,5 +19,31 @@ describe('a job with checkpoints', () => {
       const found = await run(seed, { crashChance: 0.002, cutOffChance: 0.05 }, 'skip')
       expect({ seed, ...results(found.maps) }).toEqual({ seed, ...expected })
     }
+  })
+})
+
+describe('a rule taken away is noticed:', () => {
+  const broken: readonly (keyof CheckpointRules)[] = [
+    'restorePointNeedsCommit',
+    'slotsMarkedWithAttempt',
+    'deadSlotsFreedFirst',
+    'writeSparesNewestValid',
+    'watermarksRestored',
+    'writtenBeforeChange',
+    'unwrittenStaysDirty',
+    'timerTombstoneAtBarrier',
+  ]
+  it.each(broken)('%s', async name => {
+    const expected = JSON.stringify(results((await run(1, { shards: 1 })).maps))
+    const rules = { ...everyCheckpointRule, [name]: false }
+    let noticed = false
+    for (let seed = 2; seed < 60 && !noticed; seed += 1) {
+      const found = run(seed, { crashChance: 0.003, crashesMax: 6, giveUpChance: 0.01, unitRowsMax: 4, rules })
+      noticed = await found.then(
+        ({ maps }) => JSON.stringify(results(maps)) !== expected,
+        () => true,
+      )
+    }
+    expect(noticed).toBe(true)
   })
 })
