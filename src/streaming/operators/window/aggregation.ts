@@ -6,6 +6,7 @@
  * 2. Custom aggregates go row by row, before the others, since their code may throw while it changes state.
  * 3. Combining never changes what is combined.
  */
+import { invalidArgument } from '../../../base/errors.ts'
 import type { Aggregates } from '../../graph/aggregate.ts'
 import type { Batch } from '../batch.ts'
 import type { Cells, Columns } from './columns.ts'
@@ -211,5 +212,7 @@ function stepOf(name: string, aggregate: Aggregates<never>[string]): Step {
       return new ExtremeStep(name, value, operation === 'max')
     case 'countDistinct':
       return new DistinctStep(name, value)
+    case 'custom':
+      throw invalidArgument(`Aggregate "${name}" says that it is custom and has no functions: make it with defineAggregate`)
   }
 }
