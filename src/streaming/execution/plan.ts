@@ -2,7 +2,7 @@
  * A job as operators of one shard: one per stage, wired as the graph says, with an edge behind every keyBy and the dead letters.
  * Between edges the operators are fused: a batch runs through all of them in one synchronous call.
  */
-import { assert, unreachable } from '../../base/assert.ts'
+import { assert } from '../../base/assert.ts'
 import { invalidArgument } from '../../base/errors.ts'
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Assignment } from '../assignment.ts'
@@ -12,19 +12,17 @@ import { Router } from '../exchange/router.ts'
 import type { MapDescription } from '../graph/job-graph.ts'
 import type { BuiltJob } from '../graph/job.ts'
 import { readsSideOutput, type StageNode, type StageSpec } from '../graph/stage-spec.ts'
-import { AggregateOperator } from '../operators/aggregate.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
 import { type Bounded, isBounded, type Operator } from '../operators/operator.ts'
 import { Origins, splitsMax } from '../operators/origin.ts'
-import { ProcessOperator } from '../operators/process.ts'
 import { SinkOperator } from '../operators/sink.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { EnrichOperator, FilterOperator, FlatMapOperator, MapOperator, PassOperator, RequireOperator } from '../operators/stateless.ts'
 import { Unit } from '../operators/unit.ts'
-import { PaneWindowOperator } from '../operators/window/pane-window.ts'
 import type { LocalMap } from '../ports.ts'
 import { StageState } from '../state/stage-state.ts'
+import { statefulOperator } from './stateful-operator.ts'
 
 export interface Plan {
   readonly unit: Unit
@@ -128,19 +126,8 @@ function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit:
     case 'rejected':
     case 'late':
       return new PassOperator(index, unit)
-    case 'aggregate':
-      return new AggregateOperator(index, unit, spec.aggregates, key?.codec ?? 'string', stateOf(name))
-    case 'window':
-      return new PaneWindowOperator(index, unit, stateOf(name), {
-        sizeMs: spec.window.sizeMs,
-        everyMs: spec.window.sizeMs,
-        aggregates: spec.aggregates,
-        keyCodec: key?.codec ?? 'string',
-      })
-    case 'process':
-      return new ProcessOperator(index, unit, spec.process, spec.emits, key?.codec ?? 'string', stateOf(name))
     default:
-      return unreachable(spec)
+      return statefulOperator(spec, index, unit, stateOf(name), key?.codec ?? 'string')
   }
 }
 
