@@ -67,7 +67,7 @@ export class TaskCheckpoint {
   #requested = 0
   #phase: Phase = 'none'
   /** What the barrier record is to say of each stage with state; asked when it is written. */
-  #marks = new Map<string, () => StageMark>()
+  #marks = new Map<string, (partition: number) => StageMark>()
   /** Records for their homes, by home and key; not sent yet. */
   #home = new Map<string, HomeRecord>()
   #homeBytes = 0
@@ -127,7 +127,7 @@ export class TaskCheckpoint {
   }
 
   /** It has passed a stage with state. */
-  passed(stage: string, mark: () => StageMark): void {
+  passed(stage: string, mark: (partition: number) => StageMark): void {
     this.#marks.set(stage, mark)
   }
 
@@ -211,18 +211,24 @@ export class TaskCheckpoint {
   }
 
   #end(): void {
-    const { store, codec, flow, rules } = this.#options
+    const { store, flow, rules } = this.#options
     this.#phase = 'committing'
     const { n } = flow
-    const value = encodeMarks(new Map([...this.#marks].map(([stage, mark]) => [stage, mark()])), codec)
     const isEmpty = this.#marks.size === 0
     this.#uncommitted = this.#partitions.length
     if (this.#uncommitted === 0) this.#answer(n)
     if (!rules.answerAfterCommit) this.#answer(n)
     for (const partition of this.#partitions) {
       if (isEmpty && !rules.barrierRecordAlways) this.#partitionDone(n)
-      else store.endBarrier(partition, n, value, error => (error === undefined ? this.#partitionDone(n) : this.#options.fail(error)))
+      else
+        store.endBarrier(partition, n, this.#record(partition), error =>
+          error === undefined ? this.#partitionDone(n) : this.#options.fail(error),
+        )
     }
+  }
+
+  #record(partition: number): Uint8Array {
+    return encodeMarks(new Map([...this.#marks].map(([stage, mark]) => [stage, mark(partition)])), this.#options.codec)
   }
 
   #partitionDone(n: number): void {

@@ -376,7 +376,7 @@ export class ShardTask {
     const operator = this.#plan.operators[stage] as Operator
     if (hasState(operator)) {
       const { state } = operator
-      this.#checkpoint?.passed(state.stage, () => state.mark(watermark))
+      this.#checkpoint?.passed(state.stage, partition => state.mark(partition, watermark))
       state.passBarrier(n)
       this.#agenda.startWriting(stage)
     }

@@ -129,15 +129,12 @@ export class StageState {
     return this.#kept.get(name)
   }
 
-  /** What is kept is asked for when the barrier record is made: what the barrier has written counts. */
-  mark(watermark: number): StageMark {
-    const kept = (): Readonly<Record<string, number>> => this.#keptNow()
-    return {
-      watermark,
-      get kept() {
-        return kept()
-      },
-    }
+  /**
+   * For a partition's barrier record, when it is made: what the barrier has written counts. A stage that has not regained the watermark
+   * restored for the partition passes that one on, or the floor would sink with a second restart.
+   */
+  mark(partition: number, watermark: number): StageMark {
+    return { watermark: this.watermarkOf(partition, watermark), kept: this.#keptNow() }
   }
 
   #keptNow(): Readonly<Record<string, number>> {

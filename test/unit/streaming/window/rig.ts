@@ -280,7 +280,7 @@ export function rig(options: RigOptions): RigResult {
     if (more) return true
     for (const [index, shard] of shards.entries()) {
       for (const partition of shard.partitions) {
-        const mark = shard.state.mark(shard.state.watermarkOf(partition, barrier.watermarks[index] as number))
+        const mark = shard.state.mark(partition, barrier.watermarks[index] as number)
         const value = encodeValue({ watermark: String(mark.watermark), kept: mark.kept })
         stores[index]?.endBarrier(partition, barrier.n, value, () => undefined)
       }
