@@ -173,6 +173,22 @@ export default defineJob('retail-360', flow => {
   // @ts-expect-error a seat is a number
   flow.source('numbers', generator({ events: n => ({ seat: String(n) }) })).keyBy('as text', Seat, e => e.seat)
   flow.source('text rows', files({ path: ['a.csv', 'b.csv'], format: 'csv' })).map('fields are text', r => r['Country']?.length)
+  // ---- side outputs
+  type Event = { readonly kind: 'bid'; readonly price: number } | { readonly kind: 'sale'; readonly seller: string }
+  const events = flow.source(
+    'events',
+    generator({ events: (n): Event => (n % 2 === 0 ? { kind: 'bid', price: n } : { kind: 'sale', seller: 'x' }) }),
+  )
+  const split = events.sideOutput('sales aside', (e): e is Event & { kind: 'sale' } => e.kind === 'sale')
+  split.map('bids only', e => e.price)
+  split.aside('sales').map('sales only', e => e.seller)
+  // @ts-expect-error what was set aside is not handed on
+  split.map('no sales', e => e.seller)
+  // @ts-expect-error only a side output has rows aside
+  events.aside('nothing')
+  // @ts-expect-error there are no broadcast joins
+  enriched.broadcastJoin('broadcast')
+
   // ---- windows
   const early = enriched.window('early', sliding('1h', '5m'), { n: count() }, { early: '1m', allowedLateness: '1h' })
   early.map('is marked', w => {

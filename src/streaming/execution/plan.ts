@@ -16,6 +16,7 @@ import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
 import { type Bounded, isBounded, type Operator } from '../operators/operator.ts'
 import { Origins, splitsMax } from '../operators/origin.ts'
+import { SideOutputOperator } from '../operators/side-output.ts'
 import { SinkOperator } from '../operators/sink.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { EnrichOperator, FilterOperator, FlatMapOperator, MapOperator, PassOperator, RequireOperator } from '../operators/stateless.ts'
@@ -118,12 +119,15 @@ function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit:
       return new MapOperator(index, unit, spec.fn)
     case 'filter':
       return new FilterOperator(index, unit, spec.fn)
+    case 'sideOutput':
+      return new SideOutputOperator(index, unit, spec.fn)
     case 'flatMap':
       return new FlatMapOperator(index, unit, spec.fn)
     case 'require':
       return new RequireOperator(index, unit, spec.fields)
     case 'merge':
     case 'rejected':
+    case 'aside':
     case 'late':
       return new PassOperator(index, unit)
     default:

@@ -12,6 +12,8 @@ export type StageKind =
   | 'filter'
   | 'require'
   | 'rejected'
+  | 'sideOutput'
+  | 'aside'
   | 'flatMap'
   | 'merge'
   | 'keyBy'

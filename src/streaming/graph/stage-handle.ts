@@ -63,6 +63,22 @@ export class StageHandle {
     return this.#sideOutput(name, 'rejected')
   }
 
+  /** The grid has no replicated maps, so there is nothing that every shard could join with. */
+  broadcastJoin(name: string): never {
+    throw this.#flow.refusal(name, 'broadcast joins need a replicated map, which there is none of yet: key the rows and use enrich')
+  }
+
+  sideOutput(name: string, isAside: unknown, ...more: unknown[]): StageHandle {
+    this.#flow.nothingMore(name, more, 'sideOutput takes a name and a function')
+    return this.#then(name, { kind: 'sideOutput', fn: this.#flow.function<RowFunction>(name, isAside, 'sideOutput') })
+  }
+
+  aside(name: string): StageHandle {
+    if (this.#node.spec.kind !== 'sideOutput')
+      throw this.#flow.refusal(name, `only a sideOutput stage sets rows aside, "${this.#node.name}" is none`)
+    return this.#sideOutput(name, 'aside')
+  }
+
   late(name: string): StageHandle {
     if (!hasLateRows(this.#node.spec))
       throw this.#flow.refusal(name, `only windows of time, joins and dedupe have late rows, "${this.#node.name}" is none of them`)
@@ -299,7 +315,7 @@ export class StageHandle {
     return allowedLateness === undefined ? 0 : this.#flow.duration(name, allowedLateness, 'allowedLateness')
   }
 
-  #sideOutput(name: string, kind: 'rejected' | 'late'): StageHandle {
+  #sideOutput(name: string, kind: 'rejected' | 'late' | 'aside'): StageHandle {
     return this.#flow.add(name, [this.#index], this.#node.key, { kind })
   }
 

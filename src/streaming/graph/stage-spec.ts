@@ -19,9 +19,9 @@ export interface EventTimeSpec {
 
 export type StageSpec =
   | { readonly kind: 'source'; readonly source: Source<unknown>; eventTime: EventTimeSpec | undefined }
-  | { readonly kind: 'map' | 'filter' | 'flatMap'; readonly fn: RowFunction }
+  | { readonly kind: 'map' | 'filter' | 'flatMap' | 'sideOutput'; readonly fn: RowFunction }
   | { readonly kind: 'require'; readonly fields: readonly string[] }
-  | { readonly kind: 'rejected' | 'late' | 'merge' }
+  | { readonly kind: 'rejected' | 'late' | 'aside' | 'merge' }
   | { readonly kind: 'keyBy' | 'rekey'; readonly codec: KeyCodec; readonly fn: RowFunction }
   | { readonly kind: 'enrich'; readonly map: MapDescription; readonly join: (row: unknown, value: unknown) => unknown }
   | {
@@ -88,7 +88,7 @@ export interface StageNode {
 }
 
 /** Stages that read the side output of their input. */
-export const readsSideOutput = (kind: StageKind): boolean => kind === 'rejected' || kind === 'late'
+export const readsSideOutput = (kind: StageKind): boolean => kind === 'rejected' || kind === 'late' || kind === 'aside'
 
 export function describeStage(node: StageNode, nodes: readonly StageNode[]): StageDescription {
   return {
@@ -146,6 +146,8 @@ function describeSpec(spec: StageSpec): Partial<StageDescription> {
     case 'filter':
     case 'flatMap':
     case 'rejected':
+    case 'sideOutput':
+    case 'aside':
     case 'late':
     case 'merge':
     case 'keyBy':

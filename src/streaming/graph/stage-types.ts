@@ -119,9 +119,17 @@ export interface Stage<Row> {
   /** Drops rows in which one of the fields is missing, undefined or null, and says so in the type. */
   require<const F extends keyof Row>(name: string, ...fields: readonly F[]): RequireStage<Required<Row, F>, Row>
   flatMap<R>(name: string, fn: (row: Row) => readonly R[]): Stage<R>
+  /** Sets the rows aside for which the function is true: `.aside(name)` gives them, this stage the others. */
+  sideOutput<A extends Row>(name: string, isAside: (row: Row) => row is A): SideOutputStage<Exclude<Row, A>, A>
+  sideOutput(name: string, isAside: (row: Row) => boolean): SideOutputStage<Row, Row>
   merge<R>(name: string, other: Stage<R>): Stage<Row | R>
   /** Sends each row to the shard that owns its key. */
   keyBy<S extends AnyKey>(name: string, space: S, key: (row: Row) => KeyOf<S>): KeyedStage<S, Row>
+}
+
+export interface SideOutputStage<Row, Aside> extends Stage<Row> {
+  /** The rows that were set aside, as a stage of their own. */
+  aside(name: string): Stage<Aside>
 }
 
 export interface RequireStage<Row, Rejected> extends Stage<Row> {
@@ -135,6 +143,9 @@ export interface KeyedStage<S extends AnyKey, Row> {
   filter(name: string, keep: (row: Row, key: KeyOf<S>) => boolean): KeyedStage<S, Row>
   require<const F extends keyof Row>(name: string, ...fields: readonly F[]): KeyedRequireStage<S, Required<Row, F>, Row>
   flatMap<R>(name: string, fn: (row: Row, key: KeyOf<S>) => readonly R[]): KeyedStage<S, R>
+  /** Sets the rows aside for which the function is true: `.aside(name)` gives them, this stage the others. */
+  sideOutput<A extends Row>(name: string, isAside: (row: Row, key: KeyOf<S>) => row is A): KeyedSideOutputStage<S, Exclude<Row, A>, A>
+  sideOutput(name: string, isAside: (row: Row, key: KeyOf<S>) => boolean): KeyedSideOutputStage<S, Row, Row>
   merge<R>(name: string, other: KeyedStage<NoInfer<S>, R>): KeyedStage<S, Row | R>
   keyBy<T extends AnyKey>(name: string, space: T, key: (row: Row) => KeyOf<T>): KeyedStage<T, Row>
   /** As keyBy, for a stage that has a key already. */
@@ -209,6 +220,10 @@ export interface KeyedStage<S extends AnyKey, Row> {
     to: MapRef<TupleKeySpace<N, NoInfer<S>, K>, unknown, Row>,
     rest: (row: Row) => TailOf<NoInfer<K>>,
   ): void
+}
+
+export interface KeyedSideOutputStage<S extends AnyKey, Row, Aside> extends KeyedStage<S, Row> {
+  aside(name: string): KeyedStage<S, Aside>
 }
 
 export interface KeyedRequireStage<S extends AnyKey, Row, Rejected> extends KeyedStage<S, Row> {

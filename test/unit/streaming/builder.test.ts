@@ -230,6 +230,8 @@ describe('building a job', () => {
     ['a join of an unknown type', (_f, k) => k['joinWindow']?.('j', k, { window: tumbling('1m'), type: 'right' }, () => 0), /got "right"/],
     ['an interval without an end', (_f, k) => k['joinInterval']?.('j', k, { before: '1m' }, () => 0), /after must be a duration/],
     ['a join with no stage', (_f, k) => k['joinInterval']?.('j', {}, { before: '1m', after: '1m' }, () => 0), /wants another stage/],
+    ['a broadcast join', (_f, k) => k['broadcastJoin']?.('b'), /need a replicated map, which there is none of yet/],
+    ['rows set aside by a map', (_f, k) => k['map']?.('m', (r: unknown) => r)['aside']?.('a'), /only a sideOutput stage/],
     ['a ranking of nothing', (_f, k) => k['topN']?.('t', 0, () => 0), /topN keeps 0 rows/],
     ['a ttl of a ranking of windows', (_f, k) => k['topN']?.('t', 1, () => 0, { window: tumbling('1m'), ttl: '1m' }), /has no ttl/],
     ['a time to live of nothing', (_f, k) => k['reduce']?.('r', (a: unknown) => a, { ttl: '0s' }), /at least "1ms"/],

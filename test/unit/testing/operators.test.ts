@@ -76,6 +76,17 @@ const subjects: readonly Subject[] = [
     all.filter('kept', r => r.v > 10)
     keyed.filter('kept with key', (r: Row, k: string) => k !== 'k3' && r.v > 3)
   }),
+  subject('sideOutput', ['small', 'large', 'one key', 'other keys'], (all, keyed) => {
+    all.sideOutput('small', r => r.v > 10).aside('large')
+    keyed.sideOutput('other keys', (_r, k) => k === 'k3').aside('one key')
+  }),
+  subject('sideOutput that throws for some rows', ['even', 'odd'], all => {
+    const even = (r: Row): boolean => {
+      if (r.v % 5 === 0) throw new Error('five')
+      return r.v % 2 === 1
+    }
+    all.sideOutput('even', even).aside('odd')
+  }),
   subject('flatMap', ['out', 'keyed out'], (all, keyed) => {
     all.flatMap('out', twice)
     keyed.flatMap('keyed out', (r, k) => [k, r.v])
