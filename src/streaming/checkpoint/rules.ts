@@ -9,6 +9,8 @@ export const everyCheckpointRule = {
   restorePointNeedsCommit: true,
   /** The CAS of the record is against the version read. */
   casAgainstVersionRead: true,
+  /** A master takes a record for its own only when it bears its name: a rival's may say the same. */
+  recordNamesMaster: true,
   /** Answers count for the attempt that they name. */
   answersBoundToAttempt: true,
   /** No next barrier before the outcome of the CAS is known. */

@@ -11,7 +11,7 @@
  *
  * 1. Every attempt begins with a CAS of the record, and a new master always begins one (a deposed master's CAS fails).
  * 2. All writes are against the version read. One whose outcome is unknown is sent again with the same version; a record that then says
- *    what it was to say is its own. Until then no next barrier.
+ *    what it was to say, in this master's name, is its own. Until then no next barrier.
  * 3. Messages of other attempts are dropped.
  * 4. A barrier is given up after `timeoutMs`; the next one follows. Three in a row end the attempt.
  * 5. Sources of a job that begins with nothing read after its first checkpoint, which holds splits and start positions: it comes at once.
@@ -110,6 +110,7 @@ type State =
   | { readonly kind: 'done' }
 
 export class JobMachine {
+  readonly #master: string
   readonly #limits: JobLimits
   readonly #rules: CheckpointRules
   #record: RunRecord
@@ -132,10 +133,20 @@ export class JobMachine {
   #savepoint: { readonly name: string; n: number; readonly missing: Set<number> } | undefined
   #isLastCommitted = false
 
-  /** `version` is that of the record, as the coordinator gave it. */
-  constructor(record: RunRecord, version: string, limits: Partial<JobLimits> = {}, rules: CheckpointRules = everyCheckpointRule) {
+  /**
+   * `version` is that of the record, as the coordinator gave it. `master` is a name that no other machine of the job ever has, not even
+   * an earlier one of the same node: a random id will do.
+   */
+  constructor(
+    record: RunRecord,
+    version: string,
+    master: string,
+    limits: Partial<JobLimits> = {},
+    rules: CheckpointRules = everyCheckpointRule,
+  ) {
     this.#record = record
     this.#version = version
+    this.#master = master
     this.#limits = { ...defaultJobLimits, ...limits }
     this.#rules = rules
   }
@@ -222,7 +233,7 @@ export class JobMachine {
       return
     }
     if (answer.kind === 'conflict') {
-      if (answer.record === undefined || answer.version === undefined || !isSame(answer.record, writing.record)) {
+      if (answer.record === undefined || answer.version === undefined || !this.#isOwn(answer.record, writing.record)) {
         this.#depose()
         return
       }
@@ -381,7 +392,7 @@ export class JobMachine {
   }
 
   #write(record: RunRecord, then: Writing['then'], isLast = false): void {
-    this.#writing = { record, then, isLast, retryAtMs: undefined }
+    this.#writing = { record: { ...record, master: this.#master }, then, isLast, retryAtMs: undefined }
     this.#sendCas(this.#writing)
   }
 
@@ -523,6 +534,11 @@ export class JobMachine {
     }
   }
 
+  /** The record found is the one that was to be written. */
+  #isOwn(found: RunRecord, written: RunRecord): boolean {
+    return (found.master === this.#master || !this.#rules.recordNamesMaster) && isSame(found, written)
+  }
+
   #depose(): void {
     this.#state = { kind: 'done' }
     this.#writing = undefined
@@ -531,6 +547,6 @@ export class JobMachine {
   }
 }
 
-/** The record says what was to be written: same attempt, checkpoint and status. */
+/** Same attempt, checkpoint and status. */
 const isSame = (a: RunRecord, b: RunRecord): boolean =>
   a.attempt === b.attempt && a.checkpoint === b.checkpoint && a.status === b.status && a.restarts === b.restarts

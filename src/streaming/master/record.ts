@@ -3,7 +3,8 @@
  * does not grow.
  *
  * 1. An attempt number is never used again.
- * 2. The restore point (a, ca) of a new attempt is (b, c) if c > 0; an attempt that committed nothing leaves the point of the last one.
+ * 2. Whoever finds a record knows whether it wrote it itself: by the master's name, not by what it says.
+ * 3. The restore point (a, ca) of a new attempt is (b, c) if c > 0; an attempt that committed nothing leaves the point of the last one.
  */
 import type { Guarantee } from '../checkpoint/barrier-flow.ts'
 import { type CheckpointRules, everyCheckpointRule } from '../checkpoint/rules.ts'
@@ -38,6 +39,8 @@ export interface RunRecord {
   readonly checkpoint: number
   /** (a, ca) of the current attempt; attempt 0: it began with nothing. */
   readonly restore: RestorePoint
+  /** The master that wrote this last: two of them that follow the same record would write the same, but for their restore points. */
+  readonly master?: string
   /** Attempts that followed one that was lost or failed. */
   readonly restarts: number
   readonly figures?: CheckpointFigures

@@ -266,7 +266,9 @@ class StreamSimulation {
 
   #newMaster(): void {
     this.#counters.add('master')
-    const machine = new JobMachine(this.#record, String(this.#version), { ...limits, intervalMs: this.#options.intervalMs }, this.#rules)
+    const name = `master-${this.#masters.length}`
+    const times = { ...limits, intervalMs: this.#options.intervalMs }
+    const machine = new JobMachine(this.#record, String(this.#version), name, times, this.#rules)
     const master: Master = { machine, isAlive: true, shards: [], owners: [] }
     this.#masters.push(master)
     this.#tell(master, one => one.begin())

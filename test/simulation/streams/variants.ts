@@ -20,6 +20,7 @@ const variant = (name: keyof CheckpointRules, fromSeed = 1): StreamVariant => ({
 export const brokenStreamVariants: readonly StreamVariant[] = [
   variant('restorePointNeedsCommit'),
   variant('casAgainstVersionRead', 10),
+  variant('recordNamesMaster', 810),
   variant('outcomeKnownBeforeNext', 10),
   variant('startInLog'),
   variant('watermarksRestored'),

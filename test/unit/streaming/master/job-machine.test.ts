@@ -17,7 +17,7 @@ class Driven {
 
   constructor(record: RunRecord = newRun('exactly-once'), rules = everyCheckpointRule) {
     this.record = record
-    this.machine = new JobMachine(record, 'v1', { failuresMax: 3 }, rules)
+    this.machine = new JobMachine(record, 'v1', 'master-1', { failuresMax: 3 }, rules)
   }
 
   /** Does what the machine asks of the coordinator and the shards, but for answers to barriers. */
@@ -114,6 +114,19 @@ describe('a job machine', () => {
     driven.machine.casAnswered({ kind: 'conflict', record: { ...driven.record, attempt: 2 }, version: 'v9' }, 1100)
     expect(kinds(driven.machine.takeActions())).toEqual(['deposed'])
     expect(driven.machine.nextDeadlineMs).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  it('is deposed by a rival that began the same attempt from another restore point, though its record says the same', () => {
+    const { record } = Driven.running()
+    const slow = new JobMachine(record, 'v4', 'slow')
+    slow.begin()
+    const rival = new JobMachine({ ...record, checkpoint: 2 }, 'v5', 'rival')
+    rival.begin()
+    const [cas] = rival.takeActions()
+    if (cas?.kind !== 'cas') throw new Error('the rival wrote nothing')
+    expect(kinds(slow.takeActions())).toEqual(['cas'])
+    slow.casAnswered({ kind: 'conflict', record: cas.record, version: 'v6' }, 100)
+    expect(kinds(slow.takeActions())).toEqual(['deposed'])
   })
 
   it('gives a barrier up after its time, goes on with the next, and ends the attempt after three in a row', () => {
