@@ -236,7 +236,11 @@ describe('building a job', () => {
     ['a ttl of a ranking of windows', (_f, k) => k['topN']?.('t', 1, () => 0, { window: tumbling('1m'), ttl: '1m' }), /has no ttl/],
     ['a time to live of nothing', (_f, k) => k['reduce']?.('r', (a: unknown) => a, { ttl: '0s' }), /at least "1ms"/],
     ['late rows of a window of rows', (_f, k) => k['window']?.('w', countWindow(2), { n: count() })['late']?.('l'), /only windows of time/],
-    ['lateness of a window of rows', (_f, k) => k['window']?.('w', countWindow(2), { n: count() }, { early: '1s' }), /no option "early"/],
+    [
+      'lateness of a window of rows',
+      (_f, k) => k['window']?.('w', countWindow(2), { n: count() }, { early: '1s' }),
+      /no option "early"; it has none/,
+    ],
     [
       'a misspelt function of process',
       (_f, k) => k['process']?.('p', { state: () => 0, onEvent: () => undefined, ontimer: () => undefined }),
