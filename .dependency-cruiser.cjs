@@ -23,6 +23,7 @@ const mayImport = {
   shard: [...cores, 'keys', 'wire', ...adapters],
   node: ['shard', ...cores, 'keys', 'wire', ...adapters, 'config'],
   client: ['keys', 'wire', 'transport', 'bundling'],
+  testing: ['shard', ...cores, 'keys', 'wire'],
   cli: ['client', 'node', 'config', 'bundling', 'keys'],
   entry: ['.*'],
 }

@@ -7,7 +7,7 @@
 import { invalidArgument } from '../base/errors.ts'
 import type { Split } from '../streaming/assignment.ts'
 import { generatorSplitsMax } from '../streaming/graph/source-descriptors.ts'
-import type { SourceBatch, SourceConnector, SourceOptions, SplitListener, SplitReader } from '../streaming/source.ts'
+import type { SourceBatch, SourceConnector, SourceOptions, SplitListener, SplitPosition, SplitReader } from '../streaming/source.ts'
 
 const batchMax = 512
 /** How often a paced split looks whether numbers are due. */
@@ -27,12 +27,13 @@ export class GeneratorConnector implements SourceConnector {
     return Array.from({ length: splits }, (_, index) => ({ id: `${index + 1} of ${splits}`, descriptor: { index } }))
   }
 
-  open(options: SourceOptions, split: Split, listener: SplitListener): SplitReader {
+  /** A position is the next number of the split. */
+  open(options: SourceOptions, split: Split, listener: SplitListener, position?: SplitPosition): SplitReader {
     const index = split.descriptor['index']
     const all = read(options)
     if (typeof index !== 'number' || index >= all.splits)
       throw invalidArgument(`Cannot open split "${split.id}": it names no slice of the generator`)
-    return new NumberReader(`generator ${split.id}`, index, all, listener)
+    return new NumberReader(`generator ${split.id}`, typeof position === 'number' ? position : index, all, listener)
   }
 }
 
@@ -46,9 +47,9 @@ class NumberReader implements SplitReader {
   #lookedAtMs = performance.now()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(origin: string, index: number, options: GeneratorOptions, listener: SplitListener) {
+  constructor(origin: string, next: number, options: GeneratorOptions, listener: SplitListener) {
     this.#origin = origin
-    this.#next = index
+    this.#next = next
     this.#options = options
     this.#listener = listener
     if (options.ratePerSecond === Number.POSITIVE_INFINITY) this.#allowed = Number.POSITIVE_INFINITY
@@ -65,6 +66,7 @@ class NumberReader implements SplitReader {
       }, tickMs)
       return undefined
     }
+    const position = this.#next
     const records: number[] = []
     const lines: number[] = []
     for (let i = 0; i < wanted; i += 1) {
@@ -73,7 +75,7 @@ class NumberReader implements SplitReader {
       this.#next += splits
     }
     this.#allowed -= wanted
-    return { origin: this.#origin, records, lines, rejected: [] }
+    return { origin: this.#origin, records, lines, rejected: [], position }
   }
 
   close(): void {

@@ -3,8 +3,8 @@ export { defineKey, defineTupleKey } from '../keys/key-space.ts'
 export type { KeyCodec, Scalar } from '../keys/key-codec.ts'
 export type { AnyKey, KeyOf, KeySpace, TupleKeySpace } from '../keys/key-space.ts'
 export type { Duration } from '../base/duration.ts'
-export { avg, count, countDistinct, max, min, sum } from '../streaming/graph/aggregate.ts'
-export type { Aggregate, Aggregates, ResultOf } from '../streaming/graph/aggregate.ts'
+export { avg, count, countDistinct, defineAggregate, max, min, sum } from '../streaming/graph/aggregate.ts'
+export type { Aggregate, Aggregates, CustomAggregate, ResultOf } from '../streaming/graph/aggregate.ts'
 export { defineJob } from '../streaming/graph/job.ts'
 export type { Job, JobOptions } from '../streaming/graph/job.ts'
 export type { OnError } from '../streaming/graph/job-graph.ts'
@@ -13,19 +13,31 @@ export { files, generator } from '../streaming/graph/source-descriptors.ts'
 export type { FilesOptions, GeneratorOptions, Source, TextRow } from '../streaming/graph/source-descriptors.ts'
 export { row } from '../streaming/graph/stage-types.ts'
 export type {
+  DedupeOptions,
   Emits,
   EventTimeOptions,
   Flow,
+  JoinedWindow,
+  JoinIntervalOptions,
+  JoinType,
+  JoinWindowOptions,
   KeyedRequireStage,
+  KeyedSideOutputStage,
   KeyedStage,
+  LateStage,
   MapRef,
   ProcessContext,
   ProcessSpec,
+  Ranking,
   RequireStage,
+  SideOutputStage,
   SourceStage,
   Stage,
+  TopNWindowOptions,
+  TtlOptions,
   Windowed,
+  WindowOptions,
   WindowStage,
 } from '../streaming/graph/stage-types.ts'
-export { tumbling } from '../streaming/graph/window-spec.ts'
-export type { WindowSpec } from '../streaming/graph/window-spec.ts'
+export { countWindow, session, sliding, tumbling } from '../streaming/graph/window-spec.ts'
+export type { CountWindowOptions, CountWindowSpec, FixedWindowSpec, TimeWindowSpec, WindowSpec } from '../streaming/graph/window-spec.ts'

@@ -1,10 +1,16 @@
 /** What the master tells every shard about an attempt, and what a shard tells back. Plain data (JSON). */
 import type { ShardId } from '../base/ids.ts'
+import type { SplitState } from './checkpoint/split-state.ts'
+import type { SplitPosition } from './source.ts'
 
 /** Part of a source that one task reads: a file, a generator's slice. Only its connector looks inside. */
 export interface Split {
   readonly id: string
   readonly descriptor: Readonly<Record<string, string | number | boolean>>
+  /** Where its first reading begins; undefined: where the connector begins without a position. */
+  readonly position?: SplitPosition
+  /** How far it was read at the restore point. */
+  readonly restored?: SplitState
 }
 
 export interface Assignment {

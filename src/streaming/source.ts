@@ -9,10 +9,17 @@ export type SourceOptions = Readonly<Record<string, string | number | boolean | 
 
 export interface SourceConnector {
   readonly kind: string
-  /** Checks the options against reality (files exist) and lists the splits, in a stable order. Runs once, at submit; rejects with a NearstateError. */
+  /**
+   * Checks the options against reality (files exist) and lists the splits, in a stable order, with start positions resolved ("latest"
+   * becomes a place: `Split.position`). Runs once, at submit: afterwards the list is in the checkpoint. Rejects with a NearstateError.
+   */
   listSplits(options: SourceOptions): Promise<readonly Split[]>
-  open(options: SourceOptions, split: Split, listener: SplitListener): SplitReader
+  /** Reads from `position` on, which was a `SourceBatch.position` of this split; undefined: from its start position. */
+  open(options: SourceOptions, split: Split, listener: SplitListener, position?: SplitPosition): SplitReader
 }
+
+/** A place in a split, as its reader names it: plain data (JSON). */
+export type SplitPosition = string | number | boolean | null | readonly SplitPosition[] | { readonly [field: string]: SplitPosition }
 
 export interface SplitListener {
   /** There may be something to take after take() returned undefined. */
@@ -23,6 +30,8 @@ export interface SplitListener {
 export interface SplitReader {
   /** The next records; undefined: none yet; 'end': the split is finished. Throws NearstateError when the split cannot be read on. */
   take(): SourceBatch | 'end' | undefined
+  /** A checkpoint is committed: nothing before this position will be asked for again, so upstream may let go of it. */
+  committed?(position: SplitPosition): void
   /** Releases everything; nothing is called afterwards. */
   close(): void
 }
@@ -34,6 +43,13 @@ export interface SourceBatch {
   /** Line number (from 1) of each record's first line. */
   readonly lines: readonly number[]
   readonly rejected: readonly RejectedRecord[]
+  /**
+   * The place of the first record of this batch, from which a reader opened later gives the same records and rejected records in the
+   * same order, in whatever batches. Without one, a restart reads the split from its start and passes over what was done.
+   */
+  readonly position?: SplitPosition
+  /** Only in a batch without records: the split's own word that no event with time <= this will follow. */
+  readonly watermark?: number
 }
 
 /** A record that is broken before any schema sees it. */

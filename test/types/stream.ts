@@ -3,6 +3,8 @@ import {
   avg,
   count,
   countDistinct,
+  countWindow,
+  defineAggregate,
   defineJob,
   defineKey,
   defineTupleKey,
@@ -11,6 +13,8 @@ import {
   max,
   row,
   type Schema,
+  session,
+  sliding,
   sum,
   tumbling,
 } from 'nearstate/stream'
@@ -169,6 +173,89 @@ export default defineJob('retail-360', flow => {
   // @ts-expect-error a seat is a number
   flow.source('numbers', generator({ events: n => ({ seat: String(n) }) })).keyBy('as text', Seat, e => e.seat)
   flow.source('text rows', files({ path: ['a.csv', 'b.csv'], format: 'csv' })).map('fields are text', r => r['Country']?.length)
+  // ---- side outputs
+  type Event = { readonly kind: 'bid'; readonly price: number } | { readonly kind: 'sale'; readonly seller: string }
+  const events = flow.source(
+    'events',
+    generator({ events: (n): Event => (n % 2 === 0 ? { kind: 'bid', price: n } : { kind: 'sale', seller: 'x' }) }),
+  )
+  const split = events.sideOutput('sales aside', (e): e is Event & { kind: 'sale' } => e.kind === 'sale')
+  split.map('bids only', e => e.price)
+  split.aside('sales').map('sales only', e => e.seller)
+  // @ts-expect-error what was set aside is not handed on
+  split.map('no sales', e => e.seller)
+  // @ts-expect-error only a side output has rows aside
+  events.aside('nothing')
+  // @ts-expect-error there are no broadcast joins
+  enriched.broadcastJoin('broadcast')
+
+  // ---- windows
+  const early = enriched.window('early', sliding('1h', '5m'), { n: count() }, { early: '1m', allowedLateness: '1h' })
+  early.map('is marked', w => {
+    const isEarly: boolean = w.early
+    return isEarly
+  })
+  early.late('late for sliding').map('is a line', l => l.country)
+  // @ts-expect-error only windows with early results mark them
+  spend.map('not marked', w => w.early)
+  // @ts-expect-error no such option of a window
+  enriched.window('option', tumbling('1h'), { n: count() }, { lateness: '1m' })
+  // @ts-expect-error a window wants its own options, not those of a count window
+  enriched.window('ttl of a window', session('1h'), { n: count() }, { ttl: '1m' })
+  const hundred = enriched.window('last hundred', countWindow(100, { every: 10, ttl: '1d' }), { n: count() })
+  hundred.map('how many', w => w.n + w.windowEnd)
+  // @ts-expect-error rows are never late for a window of rows
+  hundred.late('nothing is late')
+  // @ts-expect-error windows of rows have no early results
+  enriched.window('early rows', countWindow(100), { n: count() }, { early: '1m' })
+  const countries2 = defineAggregate<Line, string[], string>({
+    create: () => [],
+    add: (all, l) => [...all, l.country],
+    combine: (all, more) => [...all, ...more],
+    finish: all => all.join(),
+  })
+  enriched.window('own aggregate', tumbling('1h'), { countries: countries2 }).map('a text', w => w.countries.length)
+  // @ts-expect-error an aggregate over lines is none over their windows
+  spend.window('other rows', tumbling('1d'), { countries: countries2 })
+
+  // ---- state per key
+  enriched.reduce('latest', (a, l) => (l.at > a.at ? l : a), { ttl: '1d' }).map('still enriched', l => l.tier)
+  // @ts-expect-error a reduced value is a row like the others
+  enriched.reduce('other type', (a, l) => l.at)
+  enriched
+    .dedupe('invoices', { of: l => l.invoiceNo, ttl: '1d' })
+    .late('late invoices')
+    .map('a line too', l => l.at)
+  // @ts-expect-error without a time to live nothing is late
+  enriched.dedupe('no ttl').late('nothing')
+  // @ts-expect-error what is compared is text, number or bytes
+  enriched.dedupe('of an object', { of: l => ({ no: l.invoiceNo }) })
+  enriched.topN('rolling', 10, (a, b) => b.amount - a.amount).map('ranks', r => r.rank + r.row.amount)
+  const best = enriched.topN('of days', 10, (a, b) => b.amount - a.amount, { window: tumbling('1d') })
+  best.late('late for the day').map('once more a line', l => l.at)
+  best.map('ranks of a day', r => r.windowEnd + r.rank + r.row.amount)
+  // @ts-expect-error a ranking of windows needs windows of a fixed size
+  enriched.topN('of sessions', 10, (a, b) => a.at - b.at, { window: session('1h') })
+  // @ts-expect-error a comparison gives a number
+  enriched.topN('by truth', 10, (a, b) => a.at > b.at)
+
+  // ---- joins
+  alsoKnown.joinWindow('pairs', enriched, { window: tumbling('1h') }, (l, r, w) => `${l.at}${r.tier}${w.windowStart}`)
+  alsoKnown.joinWindow('left pairs', enriched, { window: tumbling('1h'), type: 'left' }, (l, r) => `${l.at}${r?.tier}`)
+  alsoKnown.joinInterval('outer pairs', enriched, { before: '1m', after: '1m', type: 'outer' }, (l, r) => [l?.at, r?.tier])
+  // @ts-expect-error a left row may have found no partner
+  alsoKnown.joinWindow('left without question', enriched, { window: tumbling('1h'), type: 'left' }, (l, r) => r.tier)
+  // @ts-expect-error either side of an outer join may be missing
+  alsoKnown.joinInterval('outer without question', enriched, { before: '1m', after: '1m', type: 'outer' }, (l, r) => l.at)
+  // @ts-expect-error both sides have one key
+  byCountry.joinInterval('cross', enriched, { before: '1m', after: '1m' }, l => l.at)
+  // @ts-expect-error there is no right join: swap the sides
+  alsoKnown.joinWindow('right', enriched, { window: tumbling('1h'), type: 'right' }, l => l)
+  // @ts-expect-error sessions of two streams cannot be joined
+  alsoKnown.joinWindow('by session', enriched, { window: session('1h') }, (l, r) => r.tier)
+  // @ts-expect-error a stage without key cannot be joined
+  lines.joinInterval('no key', lines, { before: '1m', after: '1m' }, l => l)
+
   // @ts-expect-error durations are literals: '5 parsecs' never compiles
   tumbling('5 parsecs')
 })

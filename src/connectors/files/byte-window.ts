@@ -10,6 +10,14 @@
  */
 const lineFeed = 10
 
+/** Where reading can go on: in the content of the file, after unpacking. */
+export interface WindowPlace {
+  readonly offset: number
+  readonly line: number
+  /** Within a line that was given up. */
+  readonly skipping: boolean
+}
+
 export class ByteWindow {
   bytes: Buffer = Buffer.allocUnsafe(128 * 1024)
   start = 0
@@ -18,6 +26,19 @@ export class ByteWindow {
   line = 1
   #started = false
   #skipping = false
+
+  /** The window as it stands at a place in the file that `place` gave. */
+  resume({ line, skipping }: WindowPlace): void {
+    this.line = line
+    this.#skipping = skipping
+    this.#started = true
+  }
+
+  /** What is consumed: how many of the `appended` bytes, and how the window stands there; undefined before the first byte is looked at. */
+  place(appended: number): WindowPlace | undefined {
+    if (!this.#started) return undefined
+    return { offset: appended - (this.end - this.start), line: this.line, skipping: this.#skipping }
+  }
 
   append(chunk: Uint8Array): void {
     const kept = this.end - this.start

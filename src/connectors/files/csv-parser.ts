@@ -14,7 +14,7 @@
 import { invalidArgument } from '../../base/errors.ts'
 import { isUtf8 } from 'node:buffer'
 import { ByteWindow } from './byte-window.ts'
-import { notUtf8, rawText, type RecordBatch, type RecordParser, recordMaxBytes, tooLong } from './record-batch.ts'
+import { notUtf8, type ParserPlace, rawText, type RecordBatch, type RecordParser, recordMaxBytes, tooLong } from './record-batch.ts'
 import { type RecordMaker, recordMaker } from './record-shape.ts'
 import type { StringCache } from './string-cache.ts'
 
@@ -67,6 +67,18 @@ export class CsvParser implements RecordParser {
 
   finish(into: RecordBatch): void {
     this.#drain(into, true)
+  }
+
+  place(parsedBytes: number): ParserPlace | undefined {
+    const place = this.#window.place(parsedBytes)
+    return place === undefined || this.#header === undefined ? undefined : { ...place, header: this.#header }
+  }
+
+  resume(place: ParserPlace): void {
+    this.#window.resume(place)
+    if (place.header === undefined) return
+    this.#header = place.header
+    this.#makeRecord = recordMaker(place.header, this.#origin)
   }
 
   #drain(into: RecordBatch, atEnd: boolean): void {

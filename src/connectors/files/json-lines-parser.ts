@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer'
 import { messageOf } from '../../base/errors.ts'
 import { ByteWindow } from './byte-window.ts'
-import { notUtf8, rawText, type RecordBatch, type RecordParser, recordMaxBytes, tooLong } from './record-batch.ts'
+import { notUtf8, type ParserPlace, rawText, type RecordBatch, type RecordParser, recordMaxBytes, tooLong } from './record-batch.ts'
 
 export class JsonLinesParser implements RecordParser {
   readonly #window = new ByteWindow()
@@ -17,6 +17,14 @@ export class JsonLinesParser implements RecordParser {
 
   finish(into: RecordBatch): void {
     this.#drain(into, true)
+  }
+
+  place(parsedBytes: number): ParserPlace | undefined {
+    return this.#window.place(parsedBytes)
+  }
+
+  resume(place: ParserPlace): void {
+    this.#window.resume(place)
   }
 
   #drain(into: RecordBatch, atEnd: boolean): void {

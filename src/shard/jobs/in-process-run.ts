@@ -159,9 +159,9 @@ class InProcessRun {
       maps,
       codec: { encode: encodeValue, decode: decodeValue },
       send: (to, bytes) => this.#send(self, to, bytes),
-      openSplit: (stage, split) => {
+      openSplit: (stage, split, position) => {
         const source = this.#built.graph.stages.find(({ name }) => name === stage)?.source
-        return connectorOf(source?.connector ?? '').open(source?.options ?? {}, split, { onReady: () => this.#ready?.() })
+        return connectorOf(source?.connector ?? '').open(source?.options ?? {}, split, { onReady: () => this.#ready?.() }, position)
       },
       ...(limits === undefined ? {} : { limits }),
       ...(profile === undefined ? {} : { profile }),

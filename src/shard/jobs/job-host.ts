@@ -171,10 +171,10 @@ export class JobHost {
       maps,
       codec: rowCodec,
       send: (to, bytes) => this.#options.sendExchange(assignment.shards[to] as ShardId, bytes),
-      openSplit: (stage, split) => {
+      openSplit: (stage, split, position) => {
         const source = built.graph.stages.find(({ name }) => name === stage)?.source
         if (source === undefined) throw invalidArgument(`Cannot open split "${split.id}": stage "${stage}" is no source`)
-        return this.#options.connectorOf(source.connector).open(source.options, split, { onReady: wake })
+        return this.#options.connectorOf(source.connector).open(source.options, split, { onReady: wake }, position)
       },
     })
   }

@@ -8,6 +8,8 @@
  *
  * 1. Frames of rows and marks of one (edge, sender, receiver) are numbered without gaps; a gap ends the attempt.
  * 2. A watermark never overtakes rows: it rides behind the last waiting row, or alone when none waits.
+ * 3. A barrier keeps its place among rows and marks. What a sender sent behind barrier n waits until the edge has passed n (`passed`),
+ *    unless the edge does not align.
  */
 import { NearstateError } from '../../base/errors.ts'
 import { Batch } from '../operators/batch.ts'
@@ -22,6 +24,11 @@ export interface ExchangeLimits {
   readonly frameRowsMax: number
   /** One row that makes a larger frame fails the job. */
   readonly frameMaxBytes: number
+  // Two rules that the simulator takes away.
+  /** Credit that a sender has before the receiver has given any: none, for only a receiver that runs gives credit. */
+  readonly firstCredit: number
+  /** A gap in the numbers of frames ends the attempt. */
+  readonly gapEndsAttempt: boolean
 }
 
 export const defaultExchangeLimits: ExchangeLimits = {
@@ -30,24 +37,37 @@ export const defaultExchangeLimits: ExchangeLimits = {
   frameTargetBytes: 48 * 1024,
   frameRowsMax: 1024,
   frameMaxBytes: 3 * 1024 * 1024,
+  firstCredit: 0,
+  gapEndsAttempt: true,
 }
 
 export type SendFrame = (to: number, bytes: Uint8Array) => boolean
+
+/** A barrier among the rows that wait, with the mark of the rows before it. */
+interface WaitingBarrier {
+  /** How many rows, from the beginning of the batch, go before it. */
+  at: number
+  readonly n: number
+  readonly watermark: number
+  readonly idle: boolean
+}
 
 /** Rows on their way to one other shard. */
 class Outbox {
   readonly waiting = new Batch()
   #head = 0
   #mark = 0
-  #credit = 0
+  #credit: number
   #sequence = 0
   #rowsPerFrame = 64
   #sentWatermark = Number.NEGATIVE_INFINITY
   #sentIdle = false
+  readonly #barriers: WaitingBarrier[] = []
   readonly #limits: ExchangeLimits
 
   constructor(limits: ExchangeLimits) {
     this.#limits = limits
+    this.#credit = limits.firstCredit
   }
 
   get rows(): number {
@@ -66,28 +86,39 @@ class Outbox {
     this.waiting.size = this.#mark
   }
 
+  addBarrier(n: number, mark: WatermarkMerge): void {
+    this.#barriers.push({ at: this.waiting.size, n, watermark: mark.watermark, idle: mark.idle })
+  }
+
   /** Everything is sent, and this mark with it. */
   isSettled(mark: WatermarkMerge): boolean {
-    return this.rows === 0 && this.#sentWatermark === mark.watermark && this.#sentIdle === mark.idle
+    return this.rows === 0 && this.#barriers.length === 0 && this.#sentWatermark === mark.watermark && this.#sentIdle === mark.idle
   }
 
   /** The next frame that may leave; partial frames and lone marks leave only when `all` is set. */
   takeFrame(writer: FrameWriter, edge: number, mark: { watermark: number; idle: boolean }, all: boolean): Uint8Array | undefined {
-    const rows = this.rows
+    const barrier = this.#barriers[0]
+    const rows = barrier === undefined ? this.rows : barrier.at - this.#head
     if (rows > 0) {
-      if (this.#credit === 0 || (!all && rows < this.#rowsPerFrame)) return undefined
-      return this.#rowsFrame(writer, edge, mark, Math.min(rows, this.#rowsPerFrame))
+      if (this.#credit === 0 || (!all && barrier === undefined && rows < this.#rowsPerFrame)) return undefined
+      return this.#rowsFrame(writer, edge, barrier ?? mark, rows)
+    }
+    if (barrier !== undefined) {
+      this.#barriers.shift()
+      this.#setSent(barrier)
+      return writer.control('barrier', edge, this.#nextSequence(), barrier.n, barrier.watermark, barrier.idle)
     }
     if (!all || (mark.watermark === this.#sentWatermark && mark.idle === this.#sentIdle)) return undefined
     this.#setSent(mark)
     return writer.control('mark', edge, this.#nextSequence(), 0, mark.watermark, mark.idle)
   }
 
-  #rowsFrame(writer: FrameWriter, edge: number, mark: { watermark: number; idle: boolean }, wanted: number): Uint8Array {
+  /** A frame of some of the `sendable` rows; `mark` is that behind the last of them. */
+  #rowsFrame(writer: FrameWriter, edge: number, mark: { watermark: number; idle: boolean }, sendable: number): Uint8Array {
     const { frameMaxBytes, frameTargetBytes, frameRowsMax } = this.#limits
-    let count = wanted
+    let count = Math.min(sendable, this.#rowsPerFrame)
     for (;;) {
-      const isLast = count === this.rows
+      const isLast = count === sendable
       const watermark = isLast ? mark.watermark : this.#sentWatermark
       const idle = isLast ? mark.idle : false
       const bytes = writer.rows(edge, this.#sequence, this.waiting, this.#head, this.#head + count, watermark, idle)
@@ -116,6 +147,7 @@ class Outbox {
     this.waiting.dropFirst(this.#head)
     // Frames may leave between the beginning of a unit and its end: what a rollback goes back to moves along.
     this.#mark -= this.#head
+    for (const barrier of this.#barriers) barrier.at -= this.#head
     this.#head = 0
   }
 
@@ -132,6 +164,7 @@ class Outbox {
 
 interface Arrived {
   readonly frame: Frame
+  /** The mark behind it; of lone marks the last one counts. */
   watermark: number
   idle: boolean
 }
@@ -143,6 +176,10 @@ class Inbox {
   owedCredit = 0
   batch: Batch | undefined
   cursor = 0
+  /** Frames of rows in the queue. */
+  rowFrames = 0
+  /** The last barrier that came out of the queue. */
+  barrier = 0
 }
 
 export class Edge {
@@ -157,10 +194,15 @@ export class Edge {
   readonly #limits: ExchangeLimits
   readonly #outboxes: readonly Outbox[]
   readonly #inboxes: readonly Inbox[]
+  /** Rows and marks behind a barrier wait until all have sent it. */
+  readonly #aligns: boolean
   #turn = 0
+  /** The last barrier that this edge has passed. */
+  #passed = 0
 
-  constructor(index: number, stage: number, self: number, shards: number, limits: ExchangeLimits) {
+  constructor(index: number, stage: number, self: number, shards: number, limits: ExchangeLimits, aligns = true) {
     this.index = index
+    this.#aligns = aligns
     this.stage = stage
     this.#self = self
     this.#limits = limits
@@ -226,20 +268,56 @@ export class Edge {
     }
     const inbox = this.#inboxes[from]
     if (inbox === undefined) return 'it is of a shard that takes no part'
-    if (frame.sequence !== inbox.nextSequence) return `frame ${frame.sequence} came where ${inbox.nextSequence} was due: one was lost`
-    inbox.nextSequence += 1
-    const arrived = { frame, watermark: frame.watermark, idle: frame.idle }
+    if (frame.sequence !== inbox.nextSequence && this.#limits.gapEndsAttempt) {
+      return `frame ${frame.sequence} came where ${inbox.nextSequence} was due: one was lost`
+    }
+    inbox.nextSequence = frame.sequence + 1
     const last = inbox.queue.at(-1)
-    if (frame.kind === 'rows') {
-      if (inbox.queue.length === this.#limits.creditFrames) return 'it was sent without credit'
-      inbox.queue.push(arrived)
-    } else if (last === undefined) {
-      this.received.set(from, frame.watermark, frame.idle)
-    } else {
+    if (frame.kind === 'mark' && last !== undefined && last.frame.kind !== 'barrier') {
       last.watermark = frame.watermark
       last.idle = frame.idle
+      return undefined
     }
+    if (frame.kind === 'rows') {
+      if (inbox.rowFrames === this.#limits.creditFrames) return 'it was sent without credit'
+      inbox.rowFrames += 1
+    }
+    inbox.queue.push({ frame, watermark: frame.watermark, idle: frame.idle })
+    this.#settle(from)
     return undefined
+  }
+
+  // ---- barriers
+
+  /** Barrier n has reached the edge on this shard: it goes out behind what waits. */
+  sendBarrier(n: number): void {
+    for (const [shard, outbox] of this.#outboxes.entries()) if (shard !== this.#self) outbox.addBarrier(n, this.sent)
+  }
+
+  /** Every other shard has sent barrier n, and what came before it is done. */
+  haveAllSent(n: number): boolean {
+    return this.#inboxes.every((inbox, shard) => shard === this.#self || inbox.barrier >= n)
+  }
+
+  /** The edge has passed barrier n: what came behind it goes on. */
+  pass(n: number): void {
+    this.#passed = n
+    for (let shard = 0; shard < this.#inboxes.length; shard += 1) this.#settle(shard)
+  }
+
+  /** Takes marks and barriers from the head of a queue, up to the next rows. */
+  #settle(sender: number): void {
+    const inbox = this.#inboxes[sender] as Inbox
+    for (let first = inbox.queue[0]; first !== undefined && first.frame.kind !== 'rows'; first = inbox.queue[0]) {
+      if (this.#isBlocked(inbox)) return
+      inbox.queue.shift()
+      this.received.set(sender, first.watermark, first.idle)
+      if (first.frame.kind === 'barrier') inbox.barrier = first.frame.count
+    }
+  }
+
+  #isBlocked(inbox: Inbox): boolean {
+    return this.#aligns && inbox.barrier > this.#passed
   }
 
   /** The sender whose frame is next, in turn; undefined: no frame waits. */
@@ -247,7 +325,8 @@ export class Edge {
     const shards = this.#inboxes.length
     for (let i = 0; i < shards; i += 1) {
       const shard = (this.#turn + i) % shards
-      if ((this.#inboxes[shard] as Inbox).queue.length > 0) return shard
+      const inbox = this.#inboxes[shard] as Inbox
+      if (inbox.rowFrames > 0 && !this.#isBlocked(inbox)) return shard
     }
     return undefined
   }
@@ -268,8 +347,10 @@ export class Edge {
     const done = inbox.queue.shift() as Arrived
     inbox.batch = undefined
     inbox.cursor = 0
+    inbox.rowFrames -= 1
     inbox.owedCredit += 1
     this.#turn = (sender + 1) % this.#inboxes.length
     this.received.set(sender, done.watermark, done.idle)
+    this.#settle(sender)
   }
 }

@@ -6,13 +6,17 @@
  *   times f64 * count | origins f64 * count | partitions i32 * count | rest: encoded [keys, packed rows]
  *
  * Little-endian. `rows`: count rows, and the sender's watermark behind them. `mark`: the watermark alone. `credit`: the sender of
- * this frame takes `count` more frames of rows on that edge.
+ * this frame takes `count` more frames of rows on that edge. `barrier`: barrier `count`, and the sender's watermark at it. `state`: of
+ * no edge; records of barrier `count` for partitions of the receiver, encoded as [partition, stage, key, value] each; bit 1 of the
+ * flags: the last of that barrier.
  */
 import { Batch } from '../operators/batch.ts'
 import { type PackedRows, packRows, unpackRows } from './row-packing.ts'
 
-export type FrameKind = 'rows' | 'mark' | 'credit'
-const kinds: readonly FrameKind[] = ['rows', 'mark', 'credit']
+export type FrameKind = 'rows' | 'mark' | 'credit' | 'barrier' | 'state'
+const kinds: readonly FrameKind[] = ['rows', 'mark', 'credit', 'barrier', 'state']
+/** In place of an edge. */
+const noEdge = 0xffff
 const headBytes = 26
 const rowBytes = 20
 
@@ -31,7 +35,9 @@ export interface Frame {
   readonly count: number
   readonly watermark: number
   readonly idle: boolean
-  /** Columns and payload of the rows. */
+  /** Of a barrier's state: no more of it follows. */
+  readonly last: boolean
+  /** Columns and payload of the rows; records of state. */
   readonly body: Uint8Array
 }
 
@@ -46,9 +52,25 @@ export class FrameWriter {
     this.#codec = codec
   }
 
-  control(kind: 'mark' | 'credit', edge: number, sequence: number, count: number, watermark: number, idle: boolean): Uint8Array {
+  control(
+    kind: 'mark' | 'credit' | 'barrier',
+    edge: number,
+    sequence: number,
+    count: number,
+    watermark: number,
+    idle: boolean,
+  ): Uint8Array {
     const bytes = new Uint8Array(headBytes + this.#job.length)
     this.#head(bytes, kind, edge, sequence, count, watermark, idle)
+    return bytes
+  }
+
+  state(sequence: number, n: number, records: unknown, last: boolean): Uint8Array {
+    const payload = this.#codec.encode(records)
+    const bytes = new Uint8Array(headBytes + this.#job.length + payload.length)
+    this.#head(bytes, 'state', noEdge, sequence, n, 0, false)
+    if (last) bytes[1] = 2
+    bytes.set(payload, headBytes + this.#job.length)
     return bytes
   }
 
@@ -98,6 +120,7 @@ export function readFrame(bytes: Uint8Array): Frame | undefined {
     count,
     watermark: view.getFloat64(16, true),
     idle: (view.getUint8(1) & 1) === 1,
+    last: (view.getUint8(1) & 2) === 2,
     body: bytes.subarray(bodyAt),
   }
 }

@@ -6,35 +6,43 @@
  *
  * 1. What is due (windows, timers) goes before new rows, so no row overtakes a watermark that came before it.
  * 2. A head (a source, an edge, a stage with due work) is not run while an edge that its rows can reach is full: back-pressure
- *    from the slowest sink to the sources. Edges point one way, so what is furthest down can always run.
+ *    from the slowest sink to the sources. Edges point one way, so what is furthest down can always run. The same holds for what a
+ *    barrier under way keeps back (barrier-flow.ts).
+ * 3. State of a barrier passed is written between other work, every second time: a barrier is no pause.
  */
 import { messageOf, NearstateError } from '../../base/errors.ts'
 import type { Assignment, Split } from '../assignment.ts'
-import type { Edge } from '../exchange/edge.ts'
+import type { BarrierFlow } from '../checkpoint/barrier-flow.ts'
 import type { RowCodec } from '../exchange/frame.ts'
 import type { StageNode } from '../graph/stage-spec.ts'
 import type { Batch } from '../operators/batch.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
-import { hasDue, type Operator } from '../operators/operator.ts'
+import { type Bounded, hasDue, type Operator } from '../operators/operator.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { StageFailure } from '../operators/unit.ts'
-import type { SplitReader } from '../source.ts'
+import type { SplitPosition, SplitReader } from '../source.ts'
+import { hasState, type Stateful } from '../state/stage-state.ts'
 import type { Mark } from '../time/watermarks.ts'
 import { Marks } from './marks.ts'
 import type { Plan } from './plan.ts'
 import type { TaskProfile } from './progress.ts'
 import { type Reading, SplitQueue } from './split-queue.ts'
 import { UnitSize } from './unit-size.ts'
-import type { DueHead, EdgeHead, SourceHead, Work } from './work.ts'
+import type { DueHead, EdgeHead, SourceHead, Work, WriteHead } from './work.ts'
 
 export interface AgendaOptions {
   readonly assignment: Assignment
   /** Index of this shard in the assignment. */
   readonly self: number
   readonly codec: RowCodec
-  readonly openSplit: (stage: string, split: Split) => SplitReader
+  readonly openSplit: (stage: string, split: Split, position: SplitPosition | undefined) => SplitReader
+  readonly flow: BarrierFlow
+  /** Told of each stage that a barrier passes, with the watermark that the stage has received. */
+  readonly passes: (stage: number, watermark: number) => void
   readonly profile?: TaskProfile
+  /** A unit takes at most so many rows; default 1024. */
+  readonly unitRowsMax?: number
 }
 
 export class Agenda {
@@ -43,9 +51,13 @@ export class Agenda {
   readonly #sources: SourceHead[] = []
   readonly #edgeHeads: EdgeHead[] = []
   readonly #dueHeads = new Map<number, DueHead>()
+  readonly #writeHeads = new Map<number, WriteHead>()
   readonly #marks: Marks
   #sourceTurn = 0
   #edgesFirst = true
+  #writeNext = true
+  /** Sources do not read before the first checkpoint of a fresh job: it holds their start positions. */
+  holdSources = false
 
   constructor(nodes: readonly StageNode[], plan: Plan, options: AgendaOptions) {
     this.#options = options
@@ -70,6 +82,35 @@ export class Agenda {
   /** The work to do next; undefined: none until a frame, a drain, a reader's word, or `idleAtMs`. Throws what fails the job. */
   next(nowMs: number): Work | undefined {
     for (const { splits } of this.#sources) splits.checkIdle(nowMs)
+    this.#writeNext = !this.#writeNext
+    const write = this.#nextWrite()
+    if (write !== undefined && this.#writeNext) return write
+    return this.#nextOther(nowMs) ?? this.#nextWrite()
+  }
+
+  /** Snapshots of sources, and what they are told of checkpoints. */
+  get sources(): readonly SourceHead[] {
+    return this.#sources
+  }
+
+  /** The barrier has passed a stage with state. */
+  startWriting(stage: number): void {
+    const head = this.#writeHeads.get(stage)
+    if (head !== undefined) head.isWriting = true
+  }
+
+  /** The first stage whose state is not written yet. */
+  get writingStage(): number | undefined {
+    for (const [stage, { isWriting }] of this.#writeHeads) if (isWriting) return stage
+    return undefined
+  }
+
+  #nextWrite(): Work | undefined {
+    for (const head of this.#writeHeads.values()) if (head.isWriting) return { head, rows: head.size.rows }
+    return undefined
+  }
+
+  #nextOther(nowMs: number): Work | undefined {
     // Source ends may make work due, and due work comes first: at most one more round per source.
     for (;;) {
       const due = this.#propagate()
@@ -100,22 +141,28 @@ export class Agenda {
   #addHead({ index, name, spec }: StageNode): void {
     const { assignment, self, openSplit } = this.#options
     const operator = this.#plan.operators[index] as Operator
-    const size = new UnitSize()
+    const size = new UnitSize(this.#options.unitRowsMax)
     if (operator instanceof SourceOperator && spec.kind === 'source') {
       const { outOfOrdernessMs = 0, idleAfterMs } = spec.eventTime ?? {}
       const own = assignment.splits[name]?.[self] ?? []
-      const splits = new SplitQueue(own, split => openSplit(name, split), outOfOrdernessMs, idleAfterMs)
+      const splits = new SplitQueue(own, (split, position) => openSplit(name, split, position), outOfOrdernessMs, idleAfterMs)
       this.#sources.push({ kind: 'source', operator, splits, firstSplit: this.#plan.origins.firstOf(name, self), size })
     }
     if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) {
       this.#edgeHeads.push({ kind: 'edge', edge: operator.edge, operator, size })
     }
+    if (hasState(operator)) this.#addWriteHead(index, operator)
     if (hasDue(operator)) this.#dueHeads.set(index, { kind: 'due', operator, size })
+  }
+
+  #addWriteHead(index: number, operator: Operator & Stateful): void {
+    this.#writeHeads.set(index, { kind: 'write', operator, size: new UnitSize(this.#options.unitRowsMax), isWriting: false })
   }
 
   #nextFrame(): Work | undefined {
     for (const head of this.#edgeHeads) {
-      if (isAnyFull(this.#plan.reachBehind[head.operator.stage] as readonly Edge[])) continue
+      const { stage } = head.operator
+      if (this.#options.flow.isBlocked(stage) || isAnyFull(this.#plan.reachBehind[stage] as readonly Bounded[])) continue
       const sender = head.edge.nextSender()
       if (sender === undefined) continue
       const { profile } = this.#options
@@ -137,7 +184,7 @@ export class Agenda {
   }
 
   #nextRecords(nowMs: number): Work | undefined {
-    const count = this.#sources.length
+    const count = this.holdSources ? 0 : this.#sources.length
     for (let i = 0; i < count; i += 1) {
       const head = this.#sources[(this.#sourceTurn + i) % count] as SourceHead
       if (this.#isBlocked(head.operator.stage)) continue
@@ -163,25 +210,29 @@ export class Agenda {
   }
 
   #isBlocked(stage: number): boolean {
-    return isAnyFull(this.#plan.reach[stage] as readonly Edge[])
+    return this.#options.flow.isBlocked(stage) || isAnyFull(this.#plan.reach[stage] as readonly Bounded[])
   }
 
   /** Carries watermarks on; where one makes work due it waits, and the first such work that can run is the answer. */
   #propagate(): Work | undefined {
     let due: Work | undefined
-    this.#marks.propagate((stage, watermark) => {
+    const { flow, passes } = this.#options
+    const holds = (stage: number, watermark: number): boolean => {
       const head = this.#dueHeads.get(stage)
       if (head === undefined) return false
       head.operator.advanceTo(watermark)
       if (!head.operator.prepareFire(head.size.rows)) return false
-      if (due === undefined && !this.#isBlocked(stage)) due = { head, rows: head.size.rows }
+      // What it sends on does not come back to it: that it is full itself is no reason.
+      const blocked = flow.isBlocked(stage) || isAnyFull(this.#plan.reachBehind[stage] as readonly Bounded[])
+      if (due === undefined && !blocked) due = { head, rows: head.size.rows }
       return true
-    })
+    }
+    this.#marks.propagate(holds, flow, passes)
     return due
   }
 }
 
-function isAnyFull(edges: readonly Edge[]): boolean {
-  for (let i = 0; i < edges.length; i += 1) if ((edges[i] as Edge).isFull) return true
+function isAnyFull(bounded: readonly Bounded[]): boolean {
+  for (let i = 0; i < bounded.length; i += 1) if ((bounded[i] as Bounded).isFull) return true
   return false
 }

@@ -2,7 +2,7 @@
  * A job as operators of one shard: one per stage, wired as the graph says, with an edge behind every keyBy and the dead letters.
  * Between edges the operators are fused: a batch runs through all of them in one synchronous call.
  */
-import { assert, unreachable } from '../../base/assert.ts'
+import { assert } from '../../base/assert.ts'
 import { invalidArgument } from '../../base/errors.ts'
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Assignment } from '../assignment.ts'
@@ -12,19 +12,18 @@ import { Router } from '../exchange/router.ts'
 import type { MapDescription } from '../graph/job-graph.ts'
 import type { BuiltJob } from '../graph/job.ts'
 import { readsSideOutput, type StageNode, type StageSpec } from '../graph/stage-spec.ts'
-import { AggregateOperator } from '../operators/aggregate.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
-import { keyIdOf } from '../operators/key-id.ts'
-import type { Operator } from '../operators/operator.ts'
+import { type Bounded, isBounded, type Operator } from '../operators/operator.ts'
 import { Origins, splitsMax } from '../operators/origin.ts'
-import { ProcessOperator } from '../operators/process.ts'
+import { SideOutputOperator } from '../operators/side-output.ts'
 import { SinkOperator } from '../operators/sink.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { EnrichOperator, FilterOperator, FlatMapOperator, MapOperator, PassOperator, RequireOperator } from '../operators/stateless.ts'
 import { Unit } from '../operators/unit.ts'
-import { WindowOperator } from '../operators/window.ts'
 import type { LocalMap } from '../ports.ts'
+import { StageState } from '../state/stage-state.ts'
+import { statefulOperator } from './stateful-operator.ts'
 
 export interface Plan {
   readonly unit: Unit
@@ -32,10 +31,10 @@ export interface Plan {
   /** By stage. */
   readonly operators: readonly Operator[]
   readonly edges: readonly Edge[]
-  /** Per stage: the edges that a batch given to it can reach in the same unit. */
-  readonly reach: readonly (readonly Edge[])[]
+  /** Per stage: the edges, and the operators that can be full, that a batch given to it can reach in the same unit. */
+  readonly reach: readonly (readonly Bounded[])[]
   /** The same for rows that came through the stage's own edge: they do not pass it again. */
-  readonly reachBehind: readonly (readonly Edge[])[]
+  readonly reachBehind: readonly (readonly Bounded[])[]
 }
 
 /** The maps that a job reads and writes; the shard opens them before it plans. */
@@ -55,6 +54,9 @@ export function planOf(
   maps: ReadonlyMap<string, LocalMap>,
   codec: RowCodec,
   limits: ExchangeLimits,
+  stateOf: (stage: string) => StageState = stage =>
+    new StageState({ stage, codec, store: undefined, partitions: ownPartitions(assignment, self) }),
+  aligns = true,
 ): Plan {
   const { graph, nodes } = built
   const unit = new Unit(nodes.length, graph.onError, graph.onBrokenRow)
@@ -64,7 +66,7 @@ export function planOf(
   }
   const edges: Edge[] = []
   const addEdge = (stage: number): Edge => {
-    const edge = new Edge(edges.length, stage, self, assignment.shards.length, limits)
+    const edge = new Edge(edges.length, stage, self, assignment.shards.length, limits, aligns && nodes[stage]?.spec.kind !== 'deadLetters')
     edges.push(edge)
     return edge
   }
@@ -100,7 +102,7 @@ export function planOf(
       case 'sink':
         return new SinkOperator(index, unit, mapNamed(spec.map.map), codec, spec.value, spec.rest)
       default:
-        return simpleOperator(node, spec, unit)
+        return simpleOperator(node, spec, unit, stateOf)
     }
   })
   wire(nodes, operators)
@@ -109,8 +111,7 @@ export function planOf(
 
 type SimpleSpec = Exclude<StageSpec, { kind: 'keyBy' | 'rekey' | 'deadLetters' | 'enrich' | 'sink' }>
 
-function simpleOperator({ index, key }: StageNode, spec: SimpleSpec, unit: Unit): Operator {
-  const idOf = keyIdOf(key?.codec ?? 'string')
+function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit: Unit, stateOf: (stage: string) => StageState): Operator {
   switch (spec.kind) {
     case 'source':
       return new SourceOperator(index, unit, spec.source.decode, spec.eventTime)
@@ -118,47 +119,49 @@ function simpleOperator({ index, key }: StageNode, spec: SimpleSpec, unit: Unit)
       return new MapOperator(index, unit, spec.fn)
     case 'filter':
       return new FilterOperator(index, unit, spec.fn)
+    case 'sideOutput':
+      return new SideOutputOperator(index, unit, spec.fn)
     case 'flatMap':
       return new FlatMapOperator(index, unit, spec.fn)
     case 'require':
       return new RequireOperator(index, unit, spec.fields)
     case 'merge':
     case 'rejected':
+    case 'aside':
     case 'late':
       return new PassOperator(index, unit)
-    case 'aggregate':
-      return new AggregateOperator(index, unit, spec.aggregates, idOf)
-    case 'window':
-      return new WindowOperator(index, unit, spec.window.sizeMs, spec.aggregates, idOf)
-    case 'process':
-      return new ProcessOperator(index, unit, spec.process, spec.emits, idOf)
     default:
-      return unreachable(spec)
+      return statefulOperator(spec, index, unit, stateOf(name), key?.codec ?? 'string')
   }
 }
 
+/** The partitions whose primary this shard is. */
+export const ownPartitions = (assignment: Assignment, self: number): readonly number[] =>
+  assignment.owners.flatMap((owner, partition) => (owner === self ? [partition] : []))
+
 function wire(nodes: readonly StageNode[], operators: readonly Operator[]): void {
   for (const { index, inputs, spec } of nodes) {
-    for (const input of inputs) {
+    for (const [number, input] of inputs.entries()) {
       const before = operators[input] as Operator
-      ;(readsSideOutput(spec.kind) ? before.sideConsumers : before.consumers).push(operators[index] as Operator)
+      ;(readsSideOutput(spec.kind) ? before.sideConsumers : before.consumers).push((operators[index] as Operator).port(number))
     }
   }
 }
 
 function reachOf(nodes: readonly StageNode[], operators: readonly Operator[], edges: readonly Edge[]): Pick<Plan, 'reach' | 'reachBehind'> {
-  const reach: Edge[][] = nodes.map(() => [])
-  const reachBehind: Edge[][] = nodes.map(() => [])
+  const reach: Bounded[][] = nodes.map(() => [])
+  const reachBehind: Bounded[][] = nodes.map(() => [])
   const letters = edges.find(edge => nodes[edge.stage]?.spec.kind === 'deadLetters')
   for (const { index, spec } of [...nodes].reverse()) {
     if (spec.kind === 'deadLetters') continue
     const operator = operators[index] as Operator
-    const found = new Set<Edge>(letters === undefined ? [] : [letters])
+    const found = new Set<Bounded>(letters === undefined ? [] : [letters])
     for (const consumer of [...operator.consumers, ...operator.sideConsumers]) {
       for (const edge of reach[consumer.stage] ?? []) found.add(edge)
     }
     reachBehind[index] = [...found]
     if (operator instanceof KeyByOperator) found.add(operator.edge)
+    if (isBounded(operator)) found.add(operator)
     reach[index] = [...found]
   }
   return { reach, reachBehind }

@@ -9,21 +9,30 @@
  *
  * 1. One unit at a time, in the order of agenda.ts.
  * 2. Core state changes in prepare, finish, failed and stopped only; `execute` leaves everything aside or journalled.
- * 3. It is completed when every stage's watermark is infinite and everything is sent.
+ * 3. It has ended when every stage's watermark is infinite and everything is sent. Without checkpoints it is completed then; with them
+ *    when a barrier before which all shards had ended is committed (the master says so: `isLast`), and the sinks have committed.
  */
 import { NearstateError } from '../../base/errors.ts'
 import type { Assignment, Split, StageProgress } from '../assignment.ts'
+import { BarrierFlow, type Guarantee } from '../checkpoint/barrier-flow.ts'
+import { restoredMarks } from '../checkpoint/barrier-record.ts'
+import { homeOf, type HomeRecord, splitKey } from '../checkpoint/home.ts'
+import { type CheckpointRules, everyCheckpointRule } from '../checkpoint/rules.ts'
+import { type BarrierAnswer, TaskCheckpoint } from '../checkpoint/task-checkpoint.ts'
 import { defaultExchangeLimits, type ExchangeLimits, type SendFrame } from '../exchange/edge.ts'
 import { type Frame, FrameWriter, type RowCodec } from '../exchange/frame.ts'
 import type { BuiltJob } from '../graph/job.ts'
 import type { StageNode } from '../graph/stage-spec.ts'
+import type { Operator } from '../operators/operator.ts'
 import type { Place } from '../operators/origin.ts'
+import { TwoPhaseSinkOperator } from '../operators/two-phase-sink.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
-import type { LocalMap } from '../ports.ts'
-import type { SourceBatch, SplitReader } from '../source.ts'
+import type { LocalMap, StateStore } from '../ports.ts'
+import type { SourceBatch, SplitPosition, SplitReader } from '../source.ts'
+import { hasState, StageState } from '../state/stage-state.ts'
 import { Agenda } from './agenda.ts'
 import { countGivenUp } from './given-up.ts'
-import { type Plan, planOf } from './plan.ts'
+import { ownPartitions, type Plan, planOf } from './plan.ts'
 import { stageProgress, type TaskProfile } from './progress.ts'
 import { advanceWork, originOfFirst, runWork, type Work } from './work.ts'
 
@@ -38,9 +47,24 @@ export interface ShardTaskOptions {
   readonly maps: ReadonlyMap<string, LocalMap>
   readonly codec: RowCodec
   readonly send: SendFrame
-  readonly openSplit: (stage: string, split: Split) => SplitReader
+  readonly openSplit: (stage: string, split: Split, position: SplitPosition | undefined) => SplitReader
+  /** Absent: a job without checkpoints. */
+  readonly checkpoints?: TaskCheckpoints
   readonly limits?: Partial<ExchangeLimits>
   readonly profile?: TaskProfile
+  /** A unit takes at most so many rows; default 1024. */
+  readonly unitRowsMax?: number
+  /** Sees the plan before anything runs: the testing kit adds operators that look on. */
+  readonly observe?: (plan: Plan) => void
+}
+
+export interface TaskCheckpoints {
+  readonly guarantee: Exclude<Guarantee, 'none'>
+  /** Opened for this attempt, after its start is in the log of every partition of this shard. */
+  readonly store: StateStore
+  /** A barrier is done on this shard. May be called within any other call to the task. */
+  readonly answer: (answer: BarrierAnswer) => void
+  readonly rules?: CheckpointRules
 }
 
 /** Why an attempt failed here. `thrown` is what user code threw, or a NearstateError of the engine. */
@@ -70,6 +94,15 @@ export class ShardTask {
   readonly #writer: FrameWriter
   readonly #agenda: Agenda
   readonly #closedLinks = new Set<number>()
+  readonly #checkpoint: TaskCheckpoint | undefined
+  /** Operators with state. */
+  readonly #states: readonly StageState[]
+  #ended = false
+  /** Savepoints that wait for sinks. */
+  #whenSinksCommitted: ((error?: NearstateError) => void)[] = []
+  /** The last barrier of the job is committed. */
+  #isLast = false
+  #committed = 0
   #state: TaskState = { kind: 'ready' }
   #work: Work | undefined
   #executed = false
@@ -80,13 +113,29 @@ export class ShardTask {
   #nowMs = 0
 
   constructor(options: ShardTaskOptions) {
-    const { job, built, attempt, assignment, self, maps, codec } = options
+    const { job, built, attempt, assignment, self, maps, codec, checkpoints } = options
+    const { store, guarantee = 'none', rules = everyCheckpointRule } = checkpoints ?? {}
     this.#options = options
     this.#nodes = built.nodes
-    this.#plan = planOf(built, assignment, self, maps, codec, { ...defaultExchangeLimits, ...options.limits })
+    const { creditFrames } = defaultExchangeLimits
+    const limits = {
+      ...defaultExchangeLimits,
+      gapEndsAttempt: rules.lostFrameEndsAttempt,
+      firstCredit: rules.noFrameBeforeBegun ? 0 : creditFrames,
+      ...options.limits,
+    }
+    const partitions = ownPartitions(assignment, self)
+    const restored = rules.watermarksRestored ? restoredMarks(store, partitions, codec) : new Map()
+    const stateOf = (stage: string): StageState => new StageState({ stage, codec, store, partitions, restored: restored.get(stage), rules })
+    this.#plan = planOf(built, assignment, self, maps, codec, limits, stateOf, guarantee === 'exactly-once')
+    options.observe?.(this.#plan)
     this.#unit = this.#plan.unit
+    this.#states = this.#plan.operators.flatMap(operator => (hasState(operator) ? [operator.state] : []))
     this.#writer = new FrameWriter(job, attempt, codec)
-    this.#agenda = new Agenda(this.#nodes, this.#plan, options)
+    const flow = new BarrierFlow(this.#nodes, this.#plan.operators, guarantee, rules)
+    this.#agenda = new Agenda(this.#nodes, this.#plan, { ...options, flow, passes: (stage, watermark) => this.#passes(stage, watermark) })
+    this.#checkpoint = checkpoints === undefined ? undefined : this.#checkpointOf(checkpoints, flow, rules)
+    this.#agenda.holdSources = store?.isFresh === true
   }
 
   get state(): TaskState {
@@ -109,6 +158,8 @@ export class ShardTask {
     this.#state = { kind: 'running' }
     this.#nowMs = nowMs
     for (const edge of this.#plan.edges) edge.giveFirstCredit(this.#writer, this.#send)
+    if (this.#options.self !== 0) return
+    for (const operator of this.#plan.operators) if (operator instanceof TwoPhaseSinkOperator) operator.endOthers()
   }
 
   /** Chooses the next unit; false: nothing can run until a frame, a drain, a reader's word, or `idleAtMs`. */
@@ -119,12 +170,15 @@ export class ShardTask {
     this.#signal = undefined
     if (!this.#again) {
       try {
+        this.#checkpoint?.begin(nowMs, this.#ended)
         this.#work = this.#agenda.next(nowMs)
+        this.#checkpoint?.advance(nowMs)
+        this.#checkSinks()
       } catch (thrown) {
         this.#fail(thrown)
         return false
       }
-      if (this.#work === undefined) return false
+      if (this.#work === undefined || this.#state.kind !== 'running') return false
     }
     for (const edge of this.#plan.edges) edge.beginUnit()
     this.#unit.begin(this.#again, wallTimeMs)
@@ -163,6 +217,7 @@ export class ShardTask {
     const startedMs = profile?.nowMs() ?? 0
     try {
       for (const operator of this.#plan.operators) operator.commit()
+      this.#writeState()
     } catch (thrown) {
       this.#fail(thrown)
       return
@@ -192,8 +247,15 @@ export class ShardTask {
       return
     }
     this.#rollback()
+    if (this.#state.kind !== 'running') return
+    if (!this.#unit.undo && this.#states.length > 0 && work.head.kind !== 'write') {
+      // Nothing was recorded to undo its state with: the attempt ends, and the next one goes on from the last checkpoint.
+      this.#failAt(stage, work.rows > 1 ? -1 : originOfFirst(work), new NearstateError('FUNCTION_FAILED', message))
+      return
+    }
     if (work.rows > 1) work.head.size.cutOff(work.rows)
-    else if (quarantined) this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
+    else if (quarantined || work.head.kind === 'write')
+      this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
     else this.#dropCutOff(work, stage, new NearstateError('FUNCTION_FAILED', message))
   }
 
@@ -219,10 +281,160 @@ export class ShardTask {
   /** A frame of another shard of this attempt. */
   arrive(from: number, frame: Frame): void {
     if (this.#state.kind !== 'running' && this.#state.kind !== 'ready') return
+    if (frame.kind === 'state') {
+      this.#arriveState(from, frame)
+      return
+    }
     const edge = this.#plan.edges[frame.edge]
     const complaint = edge === undefined ? 'it is of an edge that the job does not have' : edge.arrive(from, frame)
     if (complaint === undefined) return
     this.#failAt(edge?.stage, -1, new NearstateError('UNAVAILABLE', `Cannot take frame of shard ${from}: ${complaint}`))
+  }
+
+  // ---- checkpoints
+
+  /** The master's barrier n of this attempt, where c is the last one committed in it (0: none). */
+  barrier(n: number, c: number): void {
+    if (this.#state.kind !== 'running') return
+    if (c > 0) this.committed(c)
+    this.#checkpoint?.request(n)
+  }
+
+  /** The master has committed barrier n of this attempt. `isLast`: all shards answered it as ended, so the job is completed with it. */
+  committed(n: number, isLast = false): void {
+    if (this.#state.kind !== 'running') return
+    this.#isLast ||= isLast
+    if (n <= this.#committed) {
+      this.#checkCompleted()
+      return
+    }
+    this.#committed = n
+    try {
+      this.#options.checkpoints?.store.committed(n)
+      this.#agenda.holdSources = false
+      for (const { splits } of this.#agenda.sources) splits.committed(n)
+      for (const operator of this.#plan.operators) operator.committed(n)
+    } catch (thrown) {
+      this.#fail(thrown)
+      return
+    }
+    this.#checkCompleted()
+  }
+
+  /**
+   * Commits what the restore point says is prepared in this shard's partitions. To be done before the shard says that it stands ready,
+   * so that it is done everywhere before any shard runs.
+   */
+  recover(done: (error?: NearstateError) => void): void {
+    const { checkpoints, assignment, self } = this.#options
+    const sinks = this.#plan.operators.filter(operator => operator instanceof TwoPhaseSinkOperator)
+    const partitions = ownPartitions(assignment, self)
+    const next = (error?: NearstateError): void => {
+      const sink = sinks.shift()
+      if (error !== undefined || sink === undefined || checkpoints === undefined) done(error)
+      else sink.recover(checkpoints.store, partitions, next)
+    }
+    next()
+  }
+
+  /**
+   * Copies checkpoint n, the one committed last, out under a name; asked for before the next barrier. `done` comes when this shard's
+   * partitions are copied and its sinks have committed what was prepared for n.
+   */
+  savepoint(name: string, n: number, done: (error?: NearstateError) => void): void {
+    const { checkpoints } = this.#options
+    if (checkpoints === undefined || this.#state.kind !== 'running' || this.#committed !== n) {
+      done(new NearstateError('CONFLICT', `Cannot make savepoint "${name}": checkpoint ${n} is not the last one of this attempt`))
+      return
+    }
+    checkpoints.store.savepoint(name, n, error => {
+      if (error === undefined && (checkpoints.rules ?? everyCheckpointRule).savepointAfterSinks) this.#whenSinksCommitted.push(done)
+      else done(error)
+      this.#checkSinks()
+    })
+  }
+
+  #checkSinks(): void {
+    if (this.#whenSinksCommitted.length === 0 || this.#plan.operators.some(operator => operator.isCommitting)) return
+    for (const done of this.#whenSinksCommitted.splice(0)) done()
+  }
+
+  /** All work is done; what is left is the last checkpoint. */
+  get hasEnded(): boolean {
+    return this.#ended
+  }
+
+  /** What the barrier under way waits for here; undefined: none is, or it is answered. */
+  get barrierWaitsFor(): { readonly stage: string; readonly what: string } | undefined {
+    const waits = this.#checkpoint?.waitsFor
+    return waits === undefined ? undefined : { stage: this.#nameOf(waits.stage), what: waits.what }
+  }
+
+  #passes(stage: number, watermark: number): void {
+    const { n } = this.#checkpoint ?? {}
+    if (n === undefined) return
+    const operator = this.#plan.operators[stage] as Operator
+    if (hasState(operator)) {
+      const { state } = operator
+      this.#checkpoint?.passed(state.stage, partition => state.mark(partition, watermark))
+      state.passBarrier(n)
+      this.#agenda.startWriting(stage)
+    }
+    operator.passBarrier(n)
+  }
+
+  #checkpointOf({ store, answer }: TaskCheckpoints, flow: BarrierFlow, rules: CheckpointRules): TaskCheckpoint {
+    const { codec, self, assignment } = this.#options
+    return new TaskCheckpoint({
+      store,
+      codec,
+      rules,
+      flow,
+      self,
+      owners: assignment.owners,
+      shards: assignment.shards.length,
+      writer: this.#writer,
+      send: this.#send,
+      snapshotSources: n => this.#snapshotSources(n),
+      stageAtWork: () => this.#agenda.writingStage ?? this.#plan.operators.find(operator => operator.isPreparing)?.stage,
+      sinkRecords: () => this.#plan.operators.flatMap(operator => operator.takeRecords(assignment.owners.length)),
+      written: () => this.#takeWritten(),
+      answer,
+      fail: error => this.#failAt(undefined, -1, error),
+    })
+  }
+
+  #snapshotSources(n: number): readonly HomeRecord[] {
+    const { codec, assignment, checkpoints } = this.#options
+    return this.#agenda.sources.flatMap(({ operator, splits }) => {
+      const stage = this.#nameOf(operator.stage)
+      const records = splits.snapshot(n)
+      if (checkpoints?.rules?.upstreamReleasedAfterCommit === false) splits.committed(n)
+      return records.map(record => ({
+        partition: homeOf(stage, record.split.id, assignment.owners.length),
+        stage,
+        key: splitKey(record.split.id),
+        value: codec.encode(record),
+      }))
+    })
+  }
+
+  #takeWritten(): { bytes: number; records: number } {
+    const sum = { bytes: 0, records: 0 }
+    for (const state of this.#states) {
+      sum.bytes += state.bytesWritten
+      sum.records += state.recordsWritten
+    }
+    return sum
+  }
+
+  #arriveState(from: number, frame: Frame): void {
+    try {
+      const complaint = this.#checkpoint === undefined ? 'the job has no checkpoints' : this.#checkpoint.arrive(from, frame)
+      if (complaint !== undefined) throw new NearstateError('UNAVAILABLE', `Cannot take frame of shard ${from}: ${complaint}`)
+    } catch (thrown) {
+      this.#failAt(undefined, -1, thrown)
+    }
   }
 
   /** The link to this shard takes frames again. */
@@ -249,6 +461,7 @@ export class ShardTask {
 
   close(): void {
     this.#agenda.closeSources()
+    for (const operator of this.#plan.operators) operator.close()
     if (this.#state.kind === 'ready' || this.#state.kind === 'running') this.#state = { kind: 'closed' }
   }
 
@@ -264,6 +477,16 @@ export class ShardTask {
     for (const operator of this.#plan.operators) operator.rollback()
     for (const edge of this.#plan.edges) edge.rollback()
     this.#unit.rollback()
+    try {
+      this.#writeState()
+    } catch (thrown) {
+      this.#fail(thrown)
+    }
+  }
+
+  /** What units have encoded goes to the store, whether they returned or not. */
+  #writeState(): void {
+    for (let i = 0; i < this.#states.length; i += 1) (this.#states[i] as StageState).writeLaidDown()
   }
 
   /** A single row, window or timer that was cut off is given up by the job's rule. */
@@ -277,7 +500,7 @@ export class ShardTask {
       rejected = cursor === 0 ? batch : undefined
     } else if ('batch' in work) {
       row = work.batch.rows[work.from]
-    } else {
+    } else if (work.head.kind === 'due') {
       row = work.head.operator.dropFirst()
     }
     try {
@@ -297,10 +520,15 @@ export class ShardTask {
 
   #checkCompleted(): void {
     if (this.#state.kind !== 'running') return
-    if (this.#agenda.haveEnded && this.#plan.edges.every(edge => edge.isSettled)) {
-      this.#agenda.closeSources()
-      this.#state = { kind: 'completed' }
+    this.#ended ||= this.#agenda.haveEnded && this.#plan.edges.every(edge => edge.isSettled)
+    if (!this.#ended) return
+    if (this.#checkpoint !== undefined) {
+      if (!this.#isLast) return
+      if (this.#plan.operators.some(operator => operator.isCommitting)) return
     }
+    this.#agenda.closeSources()
+    for (const operator of this.#plan.operators) operator.close()
+    this.#state = { kind: 'completed' }
   }
 
   #fail(thrown: unknown): void {
@@ -309,8 +537,10 @@ export class ShardTask {
   }
 
   #failAt(stage: number | undefined, origin: number, thrown: unknown): void {
+    if (this.#state.kind !== 'ready' && this.#state.kind !== 'running') return
     this.#work = undefined
     this.#agenda.closeSources()
+    for (const operator of this.#plan.operators) operator.close()
     const place = this.#plan.origins.describe(origin)
     this.#state = { kind: 'failed', failure: { stage: stage === undefined ? undefined : this.#nameOf(stage), place, thrown } }
   }

@@ -5,6 +5,7 @@ import { KeyByOperator } from '../operators/key-by.ts'
 import type { Due, Operator } from '../operators/operator.ts'
 import { noOrigin, originOf } from '../operators/origin.ts'
 import type { SourceOperator } from '../operators/source.ts'
+import type { Stateful } from '../state/stage-state.ts'
 import type { Reading, SplitQueue } from './split-queue.ts'
 import type { UnitSize } from './unit-size.ts'
 
@@ -29,7 +30,17 @@ export interface DueHead {
   readonly size: UnitSize
 }
 
+/** State of a barrier passed that is not written yet. */
+export interface WriteHead {
+  readonly kind: 'write'
+  readonly operator: Operator & Stateful
+  readonly size: UnitSize
+  /** There may be more to write. */
+  isWriting: boolean
+}
+
 export type Work =
+  | { readonly head: WriteHead; readonly rows: number }
   | { readonly head: SourceHead; readonly reading: Reading; readonly rows: number }
   | { readonly head: EdgeHead; readonly sender: number; readonly batch: Batch; readonly from: number; readonly rows: number }
   | { readonly head: DueHead; readonly rows: number }
@@ -41,6 +52,8 @@ export function runWork(work: Work): void {
     if (batch !== undefined) work.head.operator.read(batch, work.head.firstSplit + index, cursor, cursor + work.rows)
   } else if ('batch' in work) {
     receive(work.head.operator, rowsOf(work.batch, work.from, work.rows))
+  } else if (work.head.kind === 'write') {
+    work.head.isWriting = work.head.operator.state.encodeSome(work.rows)
   } else {
     work.head.operator.fire()
   }
@@ -62,7 +75,7 @@ function receive(operator: Operator, batch: Batch): void {
 export function advanceWork(work: Work, nowMs: number): void {
   if ('reading' in work) work.head.splits.advance(work.reading, work.rows, work.head.operator.greatestTime, nowMs)
   else if ('batch' in work) work.head.edge.advance(work.sender, work.rows)
-  else work.head.operator.fired()
+  else if (work.head.kind === 'due') work.head.operator.fired()
 }
 
 /** Where the unit's first row was read. */

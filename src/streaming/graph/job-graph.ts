@@ -2,6 +2,7 @@
 import { invalidArgument } from '../../base/errors.ts'
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { SourceOptions } from '../source.ts'
+import type { WindowSpec } from './window-spec.ts'
 
 export type OnError = 'fail' | 'skip' | 'deadLetter'
 
@@ -11,6 +12,8 @@ export type StageKind =
   | 'filter'
   | 'require'
   | 'rejected'
+  | 'sideOutput'
+  | 'aside'
   | 'flatMap'
   | 'merge'
   | 'keyBy'
@@ -18,6 +21,11 @@ export type StageKind =
   | 'enrich'
   | 'process'
   | 'aggregate'
+  | 'reduce'
+  | 'dedupe'
+  | 'topN'
+  | 'joinWindow'
+  | 'joinInterval'
   | 'window'
   | 'late'
   | 'sink'
@@ -50,7 +58,14 @@ export interface StageDescription {
   readonly reads?: MapDescription
   /** The map that a sink (or the dead letters) writes. */
   readonly sink?: MapDescription
-  readonly window?: { readonly kind: 'tumbling'; readonly sizeMs: number }
+  readonly window?: WindowSpec
+  /** Of a window: how often early results come, how long late rows still change it; of a join: how long they still find partners. */
+  readonly earlyMs?: number
+  readonly latenessMs?: number
+  /** How long, by event time, state is kept without rows. */
+  readonly ttlMs?: number
+  readonly n?: number
+  readonly join?: { readonly type: 'inner' | 'left' | 'outer'; readonly beforeMs?: number; readonly afterMs?: number }
   /** Name -> operation. */
   readonly aggregates?: Readonly<Record<string, string>>
   readonly fields?: readonly string[]

@@ -5,11 +5,16 @@ import type { Aggregates } from './aggregate.ts'
 import type { FlowBuilder } from './flow-builder.ts'
 import type { KeyDescription } from './job-graph.ts'
 import { isSchema } from '../../base/schema.ts'
-import type { RowFunction, StageNode, StageSpec } from './stage-spec.ts'
-import type { ProcessSpec } from './stage-types.ts'
-import type { WindowSpec } from './window-spec.ts'
+import type { Compare, RowFunction, StageNode, StageSpec } from './stage-spec.ts'
+import type { JoinType, ProcessSpec } from './stage-types.ts'
+import { type FixedWindowSpec, isWindowSpec, windowFields, windowProblem, type WindowSpec } from './window-spec.ts'
 
 export type KeyLike = AnyKey & { readonly first?: KeyLike }
+
+/** A ranking is one value of state, changed as a whole. */
+const topNMax = 10_000
+
+type Options = Readonly<Record<string, unknown>>
 
 export class StageHandle {
   readonly #flow: FlowBuilder
@@ -58,20 +63,31 @@ export class StageHandle {
     return this.#sideOutput(name, 'rejected')
   }
 
+  /** The grid has no replicated maps, so there is nothing that every shard could join with. */
+  broadcastJoin(name: string): never {
+    throw this.#flow.refusal(name, 'broadcast joins need a replicated map, which there is none of yet: key the rows and use enrich')
+  }
+
+  sideOutput(name: string, isAside: unknown, ...more: unknown[]): StageHandle {
+    this.#flow.nothingMore(name, more, 'sideOutput takes a name and a function')
+    return this.#then(name, { kind: 'sideOutput', fn: this.#flow.function<RowFunction>(name, isAside, 'sideOutput') })
+  }
+
+  aside(name: string): StageHandle {
+    if (this.#node.spec.kind !== 'sideOutput')
+      throw this.#flow.refusal(name, `only a sideOutput stage sets rows aside, "${this.#node.name}" is none`)
+    return this.#sideOutput(name, 'aside')
+  }
+
   late(name: string): StageHandle {
-    if (this.#node.spec.kind !== 'window') throw this.#flow.refusal(name, `only a window has late rows, "${this.#node.name}" is none`)
+    if (!hasLateRows(this.#node.spec))
+      throw this.#flow.refusal(name, `only windows of time, joins and dedupe have late rows, "${this.#node.name}" is none of them`)
     return this.#sideOutput(name, 'late')
   }
 
-  merge(name: string, other: unknown): StageHandle {
-    if (!(other instanceof StageHandle) || other.#flow !== this.#flow)
-      throw this.#flow.refusal(name, 'merge wants another stage of the same job')
-    const mine = this.#node
-    const its = other.#node
-    if (mine.key?.space !== its.key?.space) {
-      throw this.#flow.refusal(name, `"${mine.name}" has ${keyText(mine.key)} and "${its.name}" has ${keyText(its.key)}: rekey one of them`)
-    }
-    return this.#flow.add(name, [this.#index, other.#index], mine.key, { kind: 'merge' })
+  merge(name: string, other: unknown, ...more: unknown[]): StageHandle {
+    this.#flow.nothingMore(name, more, 'merge takes a name and a stage')
+    return this.#with(name, 'merge', other, { kind: 'merge' })
   }
 
   keyBy(name: string, space: unknown, key: unknown, ...more: unknown[]): StageHandle {
@@ -98,18 +114,85 @@ export class StageHandle {
     return this.#then(name, { kind: 'enrich', map: { map: mapName, keySpace: key.name, keyCodec: key.codec }, join: joinRows })
   }
 
-  window(name: string, window: unknown, aggregates: unknown, ...more: unknown[]): StageHandle {
-    const spec = window as Partial<WindowSpec> | null | undefined
-    if (spec?.kind !== 'tumbling' || !Number.isSafeInteger(spec.sizeMs) || (spec.sizeMs ?? 0) < 1)
-      throw this.#flow.refusal(name, 'a window is wanted: tumbling("1h")')
-    this.#flow.options(name, spec, 'its window', ['kind', 'sizeMs'])
-    this.#flow.nothingMore(name, more, 'window takes a name, a window and aggregates')
-    const key = this.#key(name, 'window')
-    if (!this.#node.hasEventTime) {
-      throw this.#flow.refusal(name, 'a window needs event time: add .eventTime(row => ...) to every source before it')
-    }
-    const checked = this.#aggregates(name, aggregates, ['key', 'windowStart', 'windowEnd'])
-    return this.#flow.add(name, [this.#index], key, { kind: 'window', window: spec as WindowSpec, aggregates: checked })
+  window(name: string, window: unknown, aggregates: unknown, options: Options = {}, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'window takes a name, a window, aggregates and options')
+    const spec = this.#windowOf(name, window)
+    const isCount = spec.kind === 'count'
+    flow.options(name, options, 'its options', isCount ? [] : ['early', 'allowedLateness'])
+    this.#key(name, 'window')
+    if (!isCount) this.#eventTime(name, 'a window')
+    else if (spec.ttlMs !== undefined) this.#eventTime(name, 'a ttl')
+    return this.#then(name, {
+      kind: 'window',
+      window: spec,
+      aggregates: this.#aggregates(name, aggregates, ['key', 'windowStart', 'windowEnd', 'early']),
+      earlyMs: this.#length(name, options['early'], 'early'),
+      latenessMs: this.#lateness(name, options),
+    })
+  }
+
+  reduce(name: string, reduce: unknown, options: Options = {}, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'reduce takes a name, a function and options')
+    flow.options(name, options, 'reduce', ['ttl'])
+    this.#key(name, 'reduce')
+    return this.#then(name, { kind: 'reduce', reduce: flow.function(name, reduce, 'reduce'), ttlMs: this.#ttl(name, options['ttl']) })
+  }
+
+  dedupe(name: string, options: Options = {}, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'dedupe takes a name and options')
+    flow.options(name, options, 'dedupe', ['of', 'ttl'])
+    this.#key(name, 'dedupe')
+    const of = options['of'] === undefined ? undefined : flow.function<(row: unknown) => unknown>(name, options['of'], 'of')
+    return this.#then(name, { kind: 'dedupe', of, ttlMs: this.#ttl(name, options['ttl']) })
+  }
+
+  topN(name: string, n: unknown, compare: unknown, options: Options = {}, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'topN takes a name, a number, a comparison and options')
+    flow.options(name, options, 'topN', ['window', 'ttl'])
+    this.#key(name, 'topN')
+    if (typeof n !== 'number' || !Number.isSafeInteger(n) || n < 1 || n > topNMax)
+      throw flow.refusal(name, `topN keeps ${String(n)} rows, a whole number from 1 to ${topNMax} is wanted`)
+    const { window: given, ttl } = options
+    if (given !== undefined && ttl !== undefined)
+      throw flow.refusal(name, 'topN of a window has no ttl: what it keeps goes with the window')
+    const window = given === undefined ? undefined : this.#fixedWindow(name, given)
+    return this.#then(name, {
+      kind: 'topN',
+      n,
+      compare: flow.function<Compare>(name, compare, 'topN'),
+      window,
+      ttlMs: this.#ttl(name, ttl),
+    })
+  }
+
+  joinWindow(name: string, other: unknown, options: Options, join: unknown, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'joinWindow takes a name, a stage, options and a function')
+    flow.options(name, options, 'joinWindow', ['window', 'type'])
+    return this.#join(name, other, {
+      kind: 'joinWindow',
+      type: this.#joinType(name, options),
+      window: this.#fixedWindow(name, options['window']),
+      join: flow.function(name, join, 'joinWindow'),
+    })
+  }
+
+  joinInterval(name: string, other: unknown, options: Options, join: unknown, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'joinInterval takes a name, a stage, options and a function')
+    flow.options(name, options, 'joinInterval', ['before', 'after', 'type', 'allowedLateness'])
+    return this.#join(name, other, {
+      kind: 'joinInterval',
+      type: this.#joinType(name, options),
+      beforeMs: flow.duration(name, options['before'], 'before'),
+      afterMs: flow.duration(name, options['after'], 'after'),
+      latenessMs: this.#lateness(name, options),
+      join: flow.function(name, join, 'joinInterval'),
+    })
   }
 
   aggregate(name: string, aggregates: unknown): StageHandle {
@@ -122,12 +205,17 @@ export class StageHandle {
     if (typeof given !== 'object' || given === null) throw this.#flow.refusal(name, 'process wants { state, onEvent, onTimer?, emits? }')
     // An instance of a class may have fields of its own beside what is called.
     if (Object.getPrototypeOf(given) === Object.prototype)
-      this.#flow.options(name, given, 'process', ['state', 'onEvent', 'onTimer', 'emits'])
+      this.#flow.options(name, given, 'process', ['state', 'onEvent', 'onTimer', 'emits', 'ttl'])
     const spec = given as ProcessSpec<unknown, unknown, unknown, unknown>
     this.#flow.function(name, spec.state, 'state')
     this.#flow.function(name, spec.onEvent, 'onEvent')
     if (spec.onTimer !== undefined) this.#flow.function(name, spec.onTimer, 'onTimer')
-    return this.#then(name, { kind: 'process', process: spec, emits: isSchema(spec.emits) ? spec.emits : undefined })
+    return this.#then(name, {
+      kind: 'process',
+      process: spec,
+      emits: isSchema(spec.emits) ? spec.emits : undefined,
+      ttlMs: this.#ttl(name, spec.ttl),
+    })
   }
 
   sink(name: string, to: unknown, rest?: unknown, ...more: unknown[]): void {
@@ -159,7 +247,75 @@ export class StageHandle {
     return this.#flow.add(name, [this.#index], this.#node.key, spec)
   }
 
-  #sideOutput(name: string, kind: 'rejected' | 'late'): StageHandle {
+  /** A stage behind this one and another, which have the same key. */
+  #with(name: string, what: string, other: unknown, spec: StageSpec): StageHandle {
+    if (!(other instanceof StageHandle) || other.#flow !== this.#flow)
+      throw this.#flow.refusal(name, `${what} wants another stage of the same job`)
+    const mine = this.#node
+    const its = other.#node
+    const sink = [mine, its].find(node => node.spec.kind === 'sink')
+    if (sink !== undefined) throw this.#flow.refusal(name, `nothing can follow the sink "${sink.name}"`)
+    if (mine.key?.space !== its.key?.space) {
+      throw this.#flow.refusal(name, `"${mine.name}" has ${keyText(mine.key)} and "${its.name}" has ${keyText(its.key)}: rekey one of them`)
+    }
+    return this.#flow.add(name, [this.#index, other.#index], mine.key, spec)
+  }
+
+  #join(name: string, other: unknown, spec: StageSpec & { kind: 'joinWindow' | 'joinInterval' }): StageHandle {
+    this.#key(name, spec.kind)
+    this.#eventTime(name, 'a join')
+    if (other instanceof StageHandle && other.#flow === this.#flow) other.#eventTime(name, 'a join')
+    return this.#with(name, spec.kind, other, spec)
+  }
+
+  #joinType(name: string, { type = 'inner' }: Options): JoinType {
+    if (type !== 'inner' && type !== 'left' && type !== 'outer')
+      throw this.#flow.refusal(name, `a join is "inner", "left" or "outer", got ${JSON.stringify(type)}`)
+    return type
+  }
+
+  #windowOf(name: string, window: unknown): WindowSpec {
+    if (!isWindowSpec(window))
+      throw this.#flow.refusal(name, 'a window is wanted: tumbling("1h"), sliding("1h", "5m"), session("30m") or countWindow(100)')
+    const fields = window.kind === 'count' ? [...windowFields.count, 'ttlMs'] : windowFields[window.kind]
+    this.#flow.options(name, window, 'its window', ['kind', ...fields])
+    const problem = windowProblem(window)
+    if (problem !== undefined) throw this.#flow.refusal(name, `its window: ${problem}`)
+    return window
+  }
+
+  #fixedWindow(name: string, window: unknown): FixedWindowSpec {
+    const spec = this.#windowOf(name, window)
+    if (spec.kind !== 'tumbling' && spec.kind !== 'sliding')
+      throw this.#flow.refusal(name, `a window of a fixed size is wanted here, tumbling or sliding, got ${spec.kind}`)
+    this.#eventTime(name, 'a window')
+    return spec
+  }
+
+  #eventTime(name: string, what: string): void {
+    if (this.#node.hasEventTime) return
+    throw this.#flow.refusal(name, `${what} needs event time: add .eventTime(row => ...) to every source before it`)
+  }
+
+  /** A time to live, of event time. */
+  #ttl(name: string, text: unknown): number | undefined {
+    const ms = this.#length(name, text, 'ttl')
+    if (ms !== undefined) this.#eventTime(name, 'a ttl')
+    return ms
+  }
+
+  #length(name: string, text: unknown, what: string): number | undefined {
+    if (text === undefined) return undefined
+    const ms = this.#flow.duration(name, text, what)
+    if (ms < 1) throw this.#flow.refusal(name, `${what} is "${String(text)}", at least "1ms" is wanted`)
+    return ms
+  }
+
+  #lateness(name: string, { allowedLateness }: Options): number {
+    return allowedLateness === undefined ? 0 : this.#flow.duration(name, allowedLateness, 'allowedLateness')
+  }
+
+  #sideOutput(name: string, kind: 'rejected' | 'late' | 'aside'): StageHandle {
     return this.#flow.add(name, [this.#index], this.#node.key, { kind })
   }
 
@@ -183,10 +339,27 @@ export class StageHandle {
       if (reserved.includes(field))
         throw this.#flow.refusal(name, `an aggregate cannot be named "${field}": the result has a field of that name`)
       if (aggregate?.kind !== 'aggregate')
-        throw this.#flow.refusal(name, `"${field}" is no aggregate: sum, count, countDistinct, max, min, avg are`)
-      if (aggregate.operation !== 'count') this.#flow.function(name, aggregate.of, `aggregate "${field}"`)
+        throw this.#flow.refusal(
+          name,
+          `"${field}" is no aggregate: sum, count, countDistinct, max, min, avg and those of defineAggregate are`,
+        )
+      if (aggregate.operation !== 'count' && aggregate.operation !== 'custom')
+        this.#flow.function(name, aggregate.of, `aggregate "${field}"`)
     }
     return aggregates as Aggregates<never>
+  }
+}
+
+function hasLateRows(spec: StageSpec): boolean {
+  switch (spec.kind) {
+    case 'window':
+      return spec.window.kind !== 'count'
+    case 'topN':
+      return spec.window !== undefined
+    case 'dedupe':
+      return spec.ttlMs !== undefined
+    default:
+      return spec.kind === 'joinWindow' || spec.kind === 'joinInterval'
   }
 }
 

@@ -4,10 +4,12 @@ import type { Aggregates } from './aggregate.ts'
 import type { KeyDescription, MapDescription, StageDescription, StageKind } from './job-graph.ts'
 import type { Schema } from '../../base/schema.ts'
 import type { Source } from './source-descriptors.ts'
-import type { ProcessSpec } from './stage-types.ts'
-import type { WindowSpec } from './window-spec.ts'
+import type { JoinedWindow, JoinType, ProcessSpec } from './stage-types.ts'
+import type { FixedWindowSpec, WindowSpec } from './window-spec.ts'
 
 export type RowFunction = (row: unknown, key: unknown) => unknown
+
+export type Compare = (a: unknown, b: unknown) => number
 
 export interface EventTimeSpec {
   readonly at: (row: unknown) => unknown
@@ -17,18 +19,53 @@ export interface EventTimeSpec {
 
 export type StageSpec =
   | { readonly kind: 'source'; readonly source: Source<unknown>; eventTime: EventTimeSpec | undefined }
-  | { readonly kind: 'map' | 'filter' | 'flatMap'; readonly fn: RowFunction }
+  | { readonly kind: 'map' | 'filter' | 'flatMap' | 'sideOutput'; readonly fn: RowFunction }
   | { readonly kind: 'require'; readonly fields: readonly string[] }
-  | { readonly kind: 'rejected' | 'late' | 'merge' }
+  | { readonly kind: 'rejected' | 'late' | 'aside' | 'merge' }
   | { readonly kind: 'keyBy' | 'rekey'; readonly codec: KeyCodec; readonly fn: RowFunction }
   | { readonly kind: 'enrich'; readonly map: MapDescription; readonly join: (row: unknown, value: unknown) => unknown }
   | {
       readonly kind: 'process'
       readonly process: ProcessSpec<unknown, unknown, unknown, unknown>
       readonly emits: Schema<unknown> | undefined
+      readonly ttlMs: number | undefined
     }
   | { readonly kind: 'aggregate'; readonly aggregates: Aggregates<never> }
-  | { readonly kind: 'window'; readonly window: WindowSpec; readonly aggregates: Aggregates<never> }
+  | {
+      readonly kind: 'window'
+      readonly window: WindowSpec
+      readonly aggregates: Aggregates<never>
+      readonly earlyMs: number | undefined
+      readonly latenessMs: number
+    }
+  | {
+      readonly kind: 'reduce'
+      readonly reduce: (value: unknown, row: unknown, key: unknown) => unknown
+      readonly ttlMs: number | undefined
+    }
+  | { readonly kind: 'dedupe'; readonly of: ((row: unknown) => unknown) | undefined; readonly ttlMs: number | undefined }
+  | {
+      readonly kind: 'topN'
+      readonly n: number
+      readonly compare: Compare
+      /** Undefined: rolling. */
+      readonly window: FixedWindowSpec | undefined
+      readonly ttlMs: number | undefined
+    }
+  | {
+      readonly kind: 'joinWindow'
+      readonly type: JoinType
+      readonly window: FixedWindowSpec
+      readonly join: (left: unknown, right: unknown, window: JoinedWindow<unknown>) => unknown
+    }
+  | {
+      readonly kind: 'joinInterval'
+      readonly type: JoinType
+      readonly beforeMs: number
+      readonly afterMs: number
+      readonly latenessMs: number
+      readonly join: (left: unknown, right: unknown) => unknown
+    }
   | {
       readonly kind: 'sink'
       readonly map: MapDescription
@@ -51,7 +88,7 @@ export interface StageNode {
 }
 
 /** Stages that read the side output of their input. */
-export const readsSideOutput = (kind: StageKind): boolean => kind === 'rejected' || kind === 'late'
+export const readsSideOutput = (kind: StageKind): boolean => kind === 'rejected' || kind === 'late' || kind === 'aside'
 
 export function describeStage(node: StageNode, nodes: readonly StageNode[]): StageDescription {
   return {
@@ -78,7 +115,29 @@ function describeSpec(spec: StageSpec): Partial<StageDescription> {
     case 'deadLetters':
       return { sink: spec.map }
     case 'window':
-      return { window: spec.window, aggregates: operationsOf(spec.aggregates) }
+      return {
+        window: spec.window,
+        aggregates: operationsOf(spec.aggregates),
+        ...(spec.earlyMs === undefined ? {} : { earlyMs: spec.earlyMs }),
+        ...(spec.latenessMs === 0 ? {} : { latenessMs: spec.latenessMs }),
+      }
+    case 'process':
+    case 'reduce':
+    case 'dedupe':
+      return spec.ttlMs === undefined ? {} : { ttlMs: spec.ttlMs }
+    case 'topN':
+      return {
+        n: spec.n,
+        ...(spec.window === undefined ? {} : { window: spec.window }),
+        ...(spec.ttlMs === undefined ? {} : { ttlMs: spec.ttlMs }),
+      }
+    case 'joinWindow':
+      return { window: spec.window, join: { type: spec.type } }
+    case 'joinInterval':
+      return {
+        join: { type: spec.type, beforeMs: spec.beforeMs, afterMs: spec.afterMs },
+        ...(spec.latenessMs === 0 ? {} : { latenessMs: spec.latenessMs }),
+      }
     case 'aggregate':
       return { aggregates: operationsOf(spec.aggregates) }
     case 'require':
@@ -87,11 +146,12 @@ function describeSpec(spec: StageSpec): Partial<StageDescription> {
     case 'filter':
     case 'flatMap':
     case 'rejected':
+    case 'sideOutput':
+    case 'aside':
     case 'late':
     case 'merge':
     case 'keyBy':
     case 'rekey':
-    case 'process':
       return {}
   }
 }

@@ -9,7 +9,7 @@ import type { AnyKey, KeyOf, TupleKeySpace } from '../../keys/key-space.ts'
 import type { Aggregates, ResultOf } from './aggregate.ts'
 import type { Schema } from '../../base/schema.ts'
 import type { Source } from './source-descriptors.ts'
-import type { WindowSpec } from './window-spec.ts'
+import type { CountWindowSpec, FixedWindowSpec, TimeWindowSpec } from './window-spec.ts'
 
 /** A map of the grid. Read and Write differ only where there is no schema: then a read gives `unknown` and a write takes anything. */
 export interface MapRef<S extends AnyKey, out Read, in Write = Read> {
@@ -22,6 +22,59 @@ export interface MapRef<S extends AnyKey, out Read, in Write = Read> {
 }
 
 export type Windowed<K, R> = { readonly key: K; readonly windowStart: number; readonly windowEnd: number } & R
+
+export interface WindowOptions {
+  /** Results before a window closes, marked `early: true`, each time event time has moved on by so much. */
+  readonly early?: Duration
+  /** How long after its end a late row still changes a window: each such row gives its new result. Default '0s'. */
+  readonly allowedLateness?: Duration
+}
+type EarlyMark<O> = O extends { readonly early: Duration } ? { readonly early: boolean } : unknown
+
+/** Which rows without a partner are given too: none, those of the left input, those of both. */
+export type JoinType = 'inner' | 'left' | 'outer'
+export type LeftOf<L, T> = T extends 'outer' ? L | undefined : L
+export type RightOf<R, T> = T extends 'left' | 'outer' ? R | undefined : R
+export interface JoinedWindow<K> {
+  readonly key: K
+  readonly windowStart: number
+  readonly windowEnd: number
+}
+export interface JoinWindowOptions<W extends FixedWindowSpec, T extends JoinType> {
+  readonly window: W
+  /** Default 'inner'. */
+  readonly type?: T
+}
+export interface JoinIntervalOptions<T extends JoinType> {
+  /** A right row may be so much earlier than its left row, and so much later, both included. */
+  readonly before: Duration
+  readonly after: Duration
+  /** Default 'inner'. */
+  readonly type?: T
+  /** How long rows are kept beyond what is needed in order, so that late ones still find them. Default '0s'. */
+  readonly allowedLateness?: Duration
+}
+/** State that no row has touched for `ttl` of event time is forgotten. Without it, state of a key stays as long as the job. */
+export interface TtlOptions {
+  readonly ttl?: Duration
+}
+export interface DedupeOptions<Row> {
+  /** What must not come twice for a key: text, number or bytes. Default: the key itself. */
+  readonly of?: (row: Row) => string | number | Uint8Array
+  /** Of event time since the row that was let through; afterwards it may come again. */
+  readonly ttl?: Duration
+}
+export interface TopNWindowOptions {
+  /** The first n of each window, when it closes; without it, a ranking that is always present. */
+  readonly window: FixedWindowSpec
+}
+export interface Ranking<K, Row> {
+  readonly key: K
+  /** From 1. */
+  readonly rank: number
+  readonly row: Row
+}
+
 export type Required<Row, F extends keyof Row> = Row & { readonly [P in F]-?: Exclude<Row[P], undefined | null> }
 export type TailOf<K extends readonly unknown[]> = K extends readonly [unknown, ...infer T] ? readonly [...T] : never
 
@@ -55,6 +108,8 @@ export interface ProcessSpec<K, Row, S, Out> {
   readonly state: () => S
   onEvent(ctx: ProcessContext<K, S, Out>, row: Row): undefined | void
   onTimer?(ctx: ProcessContext<K, S, Out>, timer: string): undefined | void
+  /** A key that had no event for so long, by event time, is forgotten (at the latest an eighth later). Without it state stays as long as the job. */
+  readonly ttl?: Duration
 }
 
 export interface Stage<Row> {
@@ -64,9 +119,17 @@ export interface Stage<Row> {
   /** Drops rows in which one of the fields is missing, undefined or null, and says so in the type. */
   require<const F extends keyof Row>(name: string, ...fields: readonly F[]): RequireStage<Required<Row, F>, Row>
   flatMap<R>(name: string, fn: (row: Row) => readonly R[]): Stage<R>
+  /** Sets the rows aside for which the function is true: `.aside(name)` gives them, this stage the others. */
+  sideOutput<A extends Row>(name: string, isAside: (row: Row) => row is A): SideOutputStage<Exclude<Row, A>, A>
+  sideOutput(name: string, isAside: (row: Row) => boolean): SideOutputStage<Row, Row>
   merge<R>(name: string, other: Stage<R>): Stage<Row | R>
   /** Sends each row to the shard that owns its key. */
   keyBy<S extends AnyKey>(name: string, space: S, key: (row: Row) => KeyOf<S>): KeyedStage<S, Row>
+}
+
+export interface SideOutputStage<Row, Aside> extends Stage<Row> {
+  /** The rows that were set aside, as a stage of their own. */
+  aside(name: string): Stage<Aside>
 }
 
 export interface RequireStage<Row, Rejected> extends Stage<Row> {
@@ -80,20 +143,73 @@ export interface KeyedStage<S extends AnyKey, Row> {
   filter(name: string, keep: (row: Row, key: KeyOf<S>) => boolean): KeyedStage<S, Row>
   require<const F extends keyof Row>(name: string, ...fields: readonly F[]): KeyedRequireStage<S, Required<Row, F>, Row>
   flatMap<R>(name: string, fn: (row: Row, key: KeyOf<S>) => readonly R[]): KeyedStage<S, R>
+  /** Sets the rows aside for which the function is true: `.aside(name)` gives them, this stage the others. */
+  sideOutput<A extends Row>(name: string, isAside: (row: Row, key: KeyOf<S>) => row is A): KeyedSideOutputStage<S, Exclude<Row, A>, A>
+  sideOutput(name: string, isAside: (row: Row, key: KeyOf<S>) => boolean): KeyedSideOutputStage<S, Row, Row>
   merge<R>(name: string, other: KeyedStage<NoInfer<S>, R>): KeyedStage<S, Row | R>
   keyBy<T extends AnyKey>(name: string, space: T, key: (row: Row) => KeyOf<T>): KeyedStage<T, Row>
   /** As keyBy, for a stage that has a key already. */
   rekey<T extends AnyKey>(name: string, space: T, key: (row: Row, key: KeyOf<S>) => KeyOf<T>): KeyedStage<T, Row>
   /** Reads the map's entry of the stage's own key: a local, synchronous read. The value is shared and read-only. */
   enrich<V, R>(name: string, map: MapRef<NoInfer<S>, V, never>, join: (row: Row, value: V | undefined) => R): KeyedStage<S, R>
-  /** One row per key and window, when the watermark has passed its end; its event time is windowEnd - 1. */
+  /**
+   * One row per key and window, when the watermark has passed its end; its event time is windowEnd - 1. Rows that come after their
+   * window has closed are late: counted, and given by `.late(name)`.
+   */
+  window<const A extends Aggregates<Row>, const O extends WindowOptions = Record<never, never>>(
+    name: string,
+    spec: TimeWindowSpec,
+    aggregates: A,
+    options?: O & WindowOptions,
+  ): WindowStage<S, Row, Windowed<KeyOf<S>, ResultOf<A> & EarlyMark<O>>>
+  /** One row per key and so many rows; windowStart is the earliest of their times, windowEnd 1 ms behind the latest. */
   window<const A extends Aggregates<Row>>(
     name: string,
-    spec: WindowSpec,
+    spec: CountWindowSpec,
     aggregates: A,
-  ): WindowStage<S, Row, Windowed<KeyOf<S>, ResultOf<A>>>
+  ): KeyedStage<S, Windowed<KeyOf<S>, ResultOf<A>>>
   /** Aggregates since the start of the job; one row, the new values, per input row. */
   aggregate<const A extends Aggregates<Row>>(name: string, aggregates: A): KeyedStage<S, { readonly key: KeyOf<S> } & ResultOf<A>>
+  /**
+   * A value per key: its first row, then what `reduce` makes of the value and each further row; one row, the new value, per input row.
+   * Values are shared with the rows handed on: `reduce` returns a new one.
+   */
+  reduce(name: string, reduce: (value: Row, row: Row, key: KeyOf<S>) => Row, options?: TtlOptions): KeyedStage<S, Row>
+  /**
+   * Lets the first row of a key through, or, with `of`, the first with each value of a key. With a `ttl` a row so far behind the
+   * watermark that its first may be forgotten is late: nobody can say whether it is the first.
+   */
+  dedupe(name: string, options: DedupeOptions<Row> & { readonly ttl: Duration }): LateStage<S, Row, Row>
+  dedupe(name: string, options?: DedupeOptions<Row>): KeyedStage<S, Row>
+  /** The first n rows of each window by a comparison (negative: a comes first), with ranks from 1, when the window closes. */
+  topN(
+    name: string,
+    n: number,
+    compare: (a: Row, b: Row) => number,
+    options: TopNWindowOptions,
+  ): LateStage<S, Row, Windowed<KeyOf<S>, { readonly rank: number; readonly row: Row }>>
+  /**
+   * The first n rows of each key, always present: a row that gets a rank gives each rank that it changes, from its own down. A sink
+   * into a map by (key, rank) holds the ranking. Of equal rows the earlier comes first.
+   */
+  topN(name: string, n: number, compare: (a: Row, b: Row) => number, options?: TtlOptions): KeyedStage<S, Ranking<KeyOf<S>, Row>>
+  /** Every row with every row of the other stage that has its key and falls into the same window, when the window closes. */
+  joinWindow<R, J, const W extends FixedWindowSpec, const T extends JoinType = 'inner'>(
+    name: string,
+    other: KeyedStage<NoInfer<S>, R>,
+    options: JoinWindowOptions<W, T>,
+    join: (left: LeftOf<Row, NoInfer<T>>, right: RightOf<R, NoInfer<T>>, window: JoinedWindow<KeyOf<S>>) => J,
+  ): LateStage<S, Row | R, J>
+  /**
+   * Every row with every row of the other stage that has its key and a time from its own - before to its own + after, both included. A
+   * pair comes when its second row does; a row without partner when none can follow any more.
+   */
+  joinInterval<R, J, const T extends JoinType = 'inner'>(
+    name: string,
+    other: KeyedStage<NoInfer<S>, R>,
+    options: JoinIntervalOptions<T>,
+    join: (left: LeftOf<Row, NoInfer<T>>, right: RightOf<R, NoInfer<T>>) => J,
+  ): LateStage<S, Row | R, J>
   /** User code with state per key and timers on event time. */
   process<St, Out = never>(name: string, spec: ProcessSpec<KeyOf<S>, Row, St, Out>): KeyedStage<S, Out>
   /** Writes each row under the stage's key; of several rows for one key the last wins. */
@@ -106,14 +222,21 @@ export interface KeyedStage<S extends AnyKey, Row> {
   ): void
 }
 
+export interface KeyedSideOutputStage<S extends AnyKey, Row, Aside> extends KeyedStage<S, Row> {
+  aside(name: string): KeyedStage<S, Aside>
+}
+
 export interface KeyedRequireStage<S extends AnyKey, Row, Rejected> extends KeyedStage<S, Row> {
   rejected(name: string): KeyedStage<S, Rejected>
 }
 
-export interface WindowStage<S extends AnyKey, In, Out> extends KeyedStage<S, Out> {
-  /** The rows that came after their window had closed, as a stage of their own. */
+/** A stage for which a row can come too late. */
+export interface LateStage<S extends AnyKey, In, Out> extends KeyedStage<S, Out> {
+  /** The rows that came too late, as a stage of their own: after their window had closed, or when partners may be gone. */
   late(name: string): KeyedStage<S, In>
 }
+
+export type WindowStage<S extends AnyKey, In, Out> = LateStage<S, In, Out>
 
 export interface EventTimeOptions {
   /** How much earlier than the latest event an event may still come; default '0s'. */

@@ -16,5 +16,7 @@ export function refuseUnknownOptions(action: string, options: unknown, known: re
   if (problem !== undefined) throw invalidArgument(`Cannot ${action}: ${problem}`)
 }
 
-const thereAre = (known: readonly string[]): string =>
-  known.length === 1 ? `${known[0]} is` : `${known.slice(0, -1).join(', ')} and ${known.at(-1)} are`
+function thereAre(known: readonly string[]): string {
+  if (known.length === 0) return 'it has none'
+  return known.length === 1 ? `${known[0]} is` : `${known.slice(0, -1).join(', ')} and ${known.at(-1)} are`
+}

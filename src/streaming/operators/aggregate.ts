@@ -1,21 +1,33 @@
 /** Rolling aggregates: one accumulator per key for as long as the job runs, one row with the new values per input row. */
+import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Aggregates } from '../graph/aggregate.ts'
+import { KeyTable } from '../state/key-table.ts'
+import type { Stateful, StageState } from '../state/stage-state.ts'
 import { Batch } from './batch.ts'
-import type { KeyId } from './key-id.ts'
 import { Operator } from './operator.ts'
 import { type Accumulator, Reducer } from './reducer.ts'
 import type { Unit } from './unit.ts'
 
-export class AggregateOperator extends Operator {
+export class AggregateOperator extends Operator implements Stateful {
+  readonly state: StageState
   readonly #reducer: Reducer
-  readonly #idOf: (key: unknown) => KeyId
-  readonly #byKey = new Map<KeyId, Accumulator>()
+  readonly #keys: KeyTable<Accumulator>
   readonly #out = new Batch()
 
-  constructor(stage: number, unit: Unit, aggregates: Aggregates<never>, idOf: (key: unknown) => KeyId) {
+  constructor(stage: number, unit: Unit, aggregates: Aggregates<never>, keyCodec: KeyCodec, state: StageState) {
     super(stage, unit)
-    this.#reducer = new Reducer(aggregates)
-    this.#idOf = idOf
+    this.state = state
+    const reducer = new Reducer(aggregates)
+    this.#reducer = reducer
+    this.#keys = new KeyTable<Accumulator>(state, unit, {
+      table: 0,
+      timerTable: 1,
+      keyCodec,
+      encode: accumulator => reducer.encode(accumulator),
+      decode: plain => reducer.decode(plain as readonly unknown[]),
+      // An accumulator takes its own changes back.
+      copy: accumulator => accumulator,
+    })
   }
 
   protected process(batch: Batch): void {
@@ -28,7 +40,7 @@ export class AggregateOperator extends Operator {
         for (; at < batch.size; at += 1) {
           reducer.read(batch.rows[at])
           const key = batch.keys[at]
-          const accumulator = this.#of(key)
+          const accumulator = this.#changing(key, batch.partitions[at] as number)
           reducer.add(accumulator, this.unit)
           const row: Record<string, unknown> = { key }
           reducer.write(accumulator, row)
@@ -42,18 +54,14 @@ export class AggregateOperator extends Operator {
     this.emit(out)
   }
 
-  #of(key: unknown): Accumulator {
-    const id = this.#idOf(key)
-    let accumulator = this.#byKey.get(id)
-    if (accumulator === undefined) {
-      accumulator = this.#reducer.create()
-      if (this.unit.undo) this.unit.changing({ undo: () => this.#byKey.delete(id) })
-      this.#byKey.set(id, accumulator)
-    }
-    return accumulator
+  #changing(key: unknown, partition: number): Accumulator {
+    const entry = this.#keys.get(key, partition)
+    if (entry === undefined) return this.#keys.add(key, partition, this.#reducer.create()).value
+    this.#keys.changing(entry)
+    return entry.value
   }
 
   override get stateBytes(): number {
-    return this.#reducer.bytesOf(this.#byKey.size)
+    return this.#reducer.bytesOf(this.#keys.size)
   }
 }

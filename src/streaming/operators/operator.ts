@@ -1,5 +1,6 @@
 /** One stage at work on one shard: takes a batch, hands rows to the operators behind it, in one synchronous chain. */
 import { NearstateError } from '../../base/errors.ts'
+import type { HomeRecord } from '../checkpoint/home.ts'
 import type { Batch } from './batch.ts'
 import { StageFailure, type Unit } from './unit.ts'
 
@@ -24,6 +25,11 @@ export abstract class Operator {
     const { rowsIn } = unit.counters
     rowsIn[stage] = (rowsIn[stage] as number) + batch.size
     this.process(batch)
+  }
+
+  /** What takes the rows of its input of this number. */
+  port(_input: number): Operator {
+    return this
   }
 
   protected abstract process(batch: Batch): void
@@ -51,6 +57,32 @@ export abstract class Operator {
   /** The unit has not returned: what it left aside is forgotten. State is undone by the unit itself. */
   rollback(): void {}
 
+  // Checkpoints; all between units. State is written by the engine (state/stage-state.ts); this is for what acts outside the shard.
+
+  /** Barrier n has passed the stage. */
+  passBarrier(_n: number): void {}
+
+  /** Something of a barrier passed is not prepared yet. Throws what fails the job. */
+  get isPreparing(): boolean {
+    return false
+  }
+
+  /** Records without a key that changed with the barrier passed last, for their home partitions among so many. */
+  takeRecords(_partitions: number): readonly HomeRecord[] {
+    return []
+  }
+
+  /** A checkpoint is committed. */
+  committed(_n: number): void {}
+
+  /** Something committed is not visible yet. Throws what fails the job. */
+  get isCommitting(): boolean {
+    return false
+  }
+
+  /** The attempt ends here; nothing is called afterwards. What is prepared stays. */
+  close(): void {}
+
   /** Rough number of bytes of keyed state. */
   get stateBytes(): number {
     return 0
@@ -70,6 +102,23 @@ export interface Due {
   /** Gives the first piece laid out up, because it was cut off; what to show of it. Called between units. */
   dropFirst(): unknown
 }
+
+/** An operator that can be full: no head that reaches it is run meanwhile (a bounded queue behind asynchronous calls, a sink). */
+export interface Bounded {
+  readonly isFull: boolean
+}
+
+export const isBounded = (operator: Operator): operator is Operator & Bounded => 'isFull' in operator
+
+/**
+ * An operator that keeps rows that are not in its state (asynchronous calls under way). A barrier waits before it until it holds none,
+ * and while it waits no head behind the barrier gives it more.
+ */
+export interface Holding {
+  readonly holdsRows: boolean
+}
+
+export const isHolding = (operator: Operator): operator is Operator & Holding => 'holdsRows' in operator
 
 export const hasDue = (operator: Operator): operator is Operator & Due => 'prepareFire' in operator
 

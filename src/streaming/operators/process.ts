@@ -1,7 +1,7 @@
 /**
  * User code with state per key and timers on event time.
  *
- * Owns: the working state of the keys of this shard, and their timers.
+ * Owns: what user code may do with the state of the keys of this shard, and their timers (state/key-table.ts, state/key-timers.ts).
  *
  * 1. A key's events and timers are handled one by one, in the order of their arrival and of their times.
  * 2. Before a key is first touched in a unit its state is copied, where the job goes on after errors: a unit that is cut off
@@ -10,53 +10,28 @@
  *    units: the heap is touched only then.
  */
 import { invalidArgument } from '../../base/errors.ts'
+import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Schema } from '../../base/schema.ts'
 import { checkValue } from '../graph/broken-row.ts'
 import type { ProcessContext, ProcessSpec } from '../graph/stage-types.ts'
 import { refusePromise } from '../graph/refuse-async.ts'
+import { type KeyEntry, KeyTable } from '../state/key-table.ts'
+import { type DueTimer, KeyTimers } from '../state/key-timers.ts'
+import type { Stateful, StageState } from '../state/stage-state.ts'
 import { Batch } from './batch.ts'
 import { cloneState, roughBytes } from './clone-state.ts'
-import type { KeyId } from './key-id.ts'
+import { packMaps, unpackMaps } from '../state/pack-maps.ts'
 import { checkEmitted, type Due, Operator } from './operator.ts'
 import { noOrigin } from './origin.ts'
-import { type Timer, TimerHeap } from './timer-heap.ts'
-import { ReplaySignal, type Undoable, type Unit, UnitSignal } from './unit.ts'
+import { ReplaySignal, type Unit, UnitSignal } from './unit.ts'
 
 type Spec = ProcessSpec<unknown, unknown, unknown, unknown>
-type KeyTimer = Timer<KeyState>
+type KeyState = KeyEntry<unknown>
 
+/** Name of the timer at whose moment a key is forgotten. */
+const ttlTimer = '\u0000ttl'
 /** In every how many batches the state of one key is measured. */
 const sampleEvery = 16
-
-class KeyState implements Undoable {
-  readonly key: unknown
-  readonly partition: number
-  state: unknown
-  /** Name -> time. */
-  timers: Map<string, number> | undefined
-  touchedIn = -1
-  #savedState: unknown
-  #savedTimers: Map<string, number> | undefined
-
-  constructor(key: unknown, partition: number, state: unknown) {
-    this.key = key
-    this.partition = partition
-    this.state = state
-  }
-
-  touch(unit: Unit): void {
-    if (this.touchedIn === unit.number) return
-    this.#savedState = cloneState(this.state)
-    this.#savedTimers = this.timers === undefined ? undefined : new Map(this.timers)
-    unit.changing(this)
-    this.touchedIn = unit.number
-  }
-
-  undo(): void {
-    this.state = this.#savedState
-    this.timers = this.#savedTimers
-  }
-}
 
 /** The `ctx` of user code: one per stage, pointed at one event or timer after the other. */
 class Context implements ProcessContext<unknown, unknown, unknown> {
@@ -85,128 +60,140 @@ class Context implements ProcessContext<unknown, unknown, unknown> {
   }
 }
 
-export class ProcessOperator extends Operator implements Due {
+export class ProcessOperator extends Operator implements Due, Stateful {
+  readonly state: StageState
   readonly #spec: Spec
   readonly #emits: Schema<unknown> | undefined
-  readonly #idOf: (key: unknown) => KeyId
-  readonly #byKey = new Map<KeyId, KeyState>()
+  readonly #keys: KeyTable<unknown>
+  readonly #timers: KeyTimers<unknown>
   readonly #out = new Batch()
   readonly #context: Context
+  readonly #ttlMs: number | undefined
   #current: KeyState | undefined
-  #watermark = Number.NEGATIVE_INFINITY
-
-  readonly #heap = new TimerHeap<KeyState>()
-  /** Timers set in the unit that are not due within it. */
-  #newTimers: KeyTimer[] = []
-  /** Timers due within the unit: those laid out, and those that user code sets meanwhile. */
-  readonly #dueNow = new TimerHeap<KeyState>()
-  #dueUntil = Number.NEGATIVE_INFINITY
-  #laidOut: KeyTimer[] = []
-  #timerOrder = 0
-
   #batches = 0
   #averageBytes = 0
 
-  constructor(stage: number, unit: Unit, spec: Spec, emits: Schema<unknown> | undefined, idOf: (key: unknown) => KeyId) {
+  constructor(
+    stage: number,
+    unit: Unit,
+    spec: Spec,
+    emits: Schema<unknown> | undefined,
+    keyCodec: KeyCodec,
+    state: StageState,
+    /** A key that had no event for so long, by event time, is forgotten (at the latest an eighth later). */
+    ttlMs?: number,
+  ) {
     super(stage, unit)
+    this.#ttlMs = ttlMs
+    this.state = state
     this.#spec = spec
     this.#emits = emits
-    this.#idOf = idOf
+    this.#keys = new KeyTable<unknown>(state, unit, {
+      table: 0,
+      timerTable: 1,
+      keyCodec,
+      encode: packMaps,
+      decode: unpackMaps,
+      copy: value => cloneState(value),
+    })
+    this.#timers = new KeyTimers(this.#keys)
     this.#context = new Context(this)
   }
 
   protected process(batch: Batch): void {
     const out = this.#out
     out.size = 0
-    this.#dueUntil = this.#watermark
+    const timers = this.#timers
+    timers.beginBatch()
     const context = this.#context
     for (let at = 0; at < batch.size; at += 1) {
       context.eventTimeMs = batch.times[at] as number
       context.origin = batch.origins[at] as number
-      this.#handle(batch.rows[at], undefined, batch.keys[at], batch.partitions[at] as number, undefined)
-      if (this.#dueNow.size > 0) this.#fireDueNow()
+      this.#handle(batch.rows[at], batch.keys[at], batch.partitions[at] as number, undefined)
+      if (timers.hasDueNow) this.#fireDueNow()
     }
     this.#sample()
     this.emit(out)
   }
 
   #fireDueNow(): void {
-    for (let timer = this.#dueNow.take(); timer !== undefined; timer = this.#dueNow.take()) {
-      const { owner, name, timeMs } = timer
-      if (owner.timers?.get(name) !== timeMs) continue
+    for (let due = this.#timers.takeDue(); due !== undefined; due = this.#timers.takeDue()) {
+      const { entry, name, timeMs } = due
+      if (name === ttlTimer) {
+        this.#forget(entry)
+        continue
+      }
       this.#context.eventTimeMs = timeMs
       this.#context.origin = noOrigin
-      this.#handle({ key: owner.key, timer: name, at: timeMs }, owner, owner.key, owner.partition, name)
+      this.#handle({ key: entry.key, timer: name, at: timeMs }, entry.key, entry.partition, due)
     }
   }
 
-  /** Runs user code for one event, or one timer of `known`. A failure takes back what it did to the key, its timers and the output. */
-  #handle(row: unknown, known: KeyState | undefined, key: unknown, partition: number, timer: string | undefined): void {
+  /** Runs user code for one event, or one timer. A failure takes back what it did to the key, its timers and the output. */
+  #handle(row: unknown, key: unknown, partition: number, due: DueTimer<unknown> | undefined): void {
     const { unit } = this
     const context = this.#context
     const emitted = this.#out.size
-    const timersSet = this.#newTimers.length
-    let owner = known
+    const timersSet = this.#timers.setCount
+    let entry = due?.entry
     let before: unknown
     let timersBefore: Map<string, number> | undefined
     try {
-      owner ??= this.#stateOf(key, partition)
-      if (unit.undo) owner.touch(unit)
+      if (entry === undefined) entry = this.#stateOf(key, partition)
+      else this.#keys.changing(entry)
       if (unit.careful) {
-        before = cloneState(owner.state)
-        timersBefore = owner.timers === undefined ? undefined : new Map(owner.timers)
+        before = cloneState(entry.value)
+        timersBefore = entry.timers === undefined ? undefined : new Map(entry.timers)
       }
-      this.#current = owner
-      context.key = owner.key
-      context.partition = owner.partition
-      context.state = owner.state
-      context.watermarkMs = this.#watermark
-      const returned = timer === undefined ? this.#spec.onEvent(context, row) : this.#onTimer(owner, timer)
+      this.#current = entry
+      context.key = entry.key
+      context.partition = entry.partition
+      context.state = entry.value
+      context.watermarkMs = this.state.watermarkOf(entry.partition, this.#timers.watermark)
+      const returned = due === undefined ? this.#spec.onEvent(context, row) : this.#spec.onTimer?.(context, due.name)
       if (returned !== undefined) refusePromise(returned)
-      owner.state = context.state
-      if (owner.state === undefined) this.#forget(owner)
+      entry.value = context.state
+      if (entry.value === undefined) this.#forget(entry)
+      else if (this.#ttlMs !== undefined && (due === undefined || entry.timers?.has(ttlTimer) !== true))
+        this.#live(entry, context.eventTimeMs, this.#ttlMs)
     } catch (thrown) {
       if (thrown instanceof UnitSignal) throw thrown
       if (unit.undo && !unit.careful) throw new ReplaySignal()
-      if (owner !== undefined && unit.careful) {
-        owner.state = before
-        owner.timers = timersBefore
+      if (entry !== undefined && unit.careful) {
         // A failed timer is gone all the same: it would fail again.
-        if (timer !== undefined) owner.timers?.delete(timer)
+        entry.value = before
+        entry.timers = timersBefore
       }
       this.#out.size = emitted
-      this.#newTimers.length = timersSet
+      this.#timers.forgetSince(timersSet)
       unit.rowFailed(this.stage, context.origin, thrown, row)
     }
     checkEmitted(this.stage, this.#out)
   }
 
-  #onTimer(owner: KeyState, timer: string): unknown {
-    owner.timers?.delete(timer)
-    return this.#spec.onTimer?.(this.#context, timer)
-  }
-
   #stateOf(key: unknown, partition: number): KeyState {
-    const id = this.#idOf(key)
-    let entry = this.#byKey.get(id)
-    if (entry !== undefined) return entry
+    const entry = this.#keys.get(key, partition)
+    if (entry !== undefined) {
+      this.#keys.changing(entry)
+      return entry
+    }
     const state = this.#spec.state()
     refusePromise(state)
-    entry = new KeyState(key, partition, state)
-    if (this.unit.undo) this.unit.changing({ undo: () => this.#byKey.delete(id) })
-    this.#byKey.set(id, entry)
-    return entry
+    return this.#keys.add(key, partition, state)
   }
 
-  #forget(owner: KeyState): void {
-    if (owner.timers !== undefined && owner.timers.size > 0) {
-      // Its timers still come: they find the state of a key that is seen for the first time.
-      owner.state = this.#spec.state()
-      return
-    }
-    const id = this.#idOf(owner.key)
-    if (this.unit.undo) this.unit.changing({ undo: () => this.#byKey.set(id, owner) })
-    this.#byKey.delete(id)
+  /** Moves the key's end, now and then: not at every event. A timer of a key that was forgotten before it gives it one again. */
+  #live(entry: KeyState, timeMs: number, ttlMs: number): void {
+    if (!Number.isFinite(timeMs)) return
+    const end = entry.timers?.get(ttlTimer)
+    if (end === undefined || end < timeMs + ttlMs) this.#timers.set(entry, ttlTimer, timeMs + ttlMs + Math.floor(ttlMs / 8))
+  }
+
+  #forget(entry: KeyState): void {
+    this.#timers.clear(entry, ttlTimer)
+    // Its timers still come: they find the state of a key that is seen for the first time.
+    if (entry.timers !== undefined && entry.timers.size > 0) entry.value = this.#spec.state()
+    else this.#keys.remove(entry)
   }
 
   emitted(context: Context, out: unknown): void {
@@ -216,81 +203,59 @@ export class ProcessOperator extends Operator implements Due {
   }
 
   setTimer(name: string, timeMs: number): void {
-    const owner = this.#current
     if (typeof name !== 'string') throw invalidArgument('Cannot set timer: its name must be a text')
+    if (name === ttlTimer) throw invalidArgument('Cannot set timer: its name is one that the engine uses')
     if (typeof timeMs !== 'number' || Number.isNaN(timeMs))
       throw invalidArgument(`Cannot set timer "${name}": its time must be a number of milliseconds`)
     if (this.#spec.onTimer === undefined) throw invalidArgument(`Cannot set timer "${name}": the stage has no onTimer`)
-    if (owner === undefined) return
-    owner.timers ??= new Map()
-    if (owner.timers.get(name) === timeMs) return
-    owner.timers.set(name, timeMs)
-    this.#timerOrder += 1
-    const timer = { timeMs, name, owner, order: this.#timerOrder }
-    if (timeMs <= this.#dueUntil) this.#dueNow.push(timer)
-    else this.#newTimers.push(timer)
+    if (this.#current !== undefined) this.#timers.set(this.#current, name, timeMs)
   }
 
   clearTimer(name: string): void {
-    this.#current?.timers?.delete(name)
+    if (this.#current !== undefined) this.#timers.clear(this.#current, name)
   }
 
   advanceTo(watermark: number): void {
-    this.#watermark = watermark
+    this.#timers.advanceTo(watermark)
   }
 
   prepareFire(limit: number): boolean {
-    const laidOut = this.#laidOut
-    while (laidOut.length > limit) this.#heap.push(laidOut.pop() as KeyTimer)
-    while (laidOut.length < limit) {
-      const next = this.#heap.peek()
-      if (next === undefined || next.timeMs > this.#watermark) break
-      this.#heap.take()
-      if (next.owner.timers?.get(next.name) === next.timeMs) laidOut.push(next)
-    }
-    return laidOut.length > 0
+    return this.#timers.prepare(limit)
   }
 
   fire(): void {
     this.#out.size = 0
-    this.#dueUntil = this.#laidOut.at(-1)?.timeMs ?? this.#watermark
-    for (const timer of this.#laidOut) this.#dueNow.push(timer)
+    this.#timers.beginFiring()
     this.#fireDueNow()
     this.emit(this.#out)
   }
 
   fired(): void {
-    this.#laidOut = []
+    this.#timers.fired()
   }
 
   dropFirst(): unknown {
-    const timer = this.#laidOut.shift()
-    if (timer === undefined) return undefined
-    timer.owner.timers?.delete(timer.name)
-    return { key: timer.owner.key, timer: timer.name, at: timer.timeMs }
+    const due = this.#timers.dropFirst()
+    return due === undefined ? undefined : { key: due.entry.key, timer: due.name, at: due.timeMs }
   }
 
   override commit(): void {
-    if (this.#newTimers.length > 0) {
-      for (const timer of this.#newTimers) this.#heap.push(timer)
-      this.#newTimers = []
-    }
+    this.#timers.commit()
   }
 
   override rollback(): void {
-    this.#newTimers = []
-    this.#dueNow.clear()
+    this.#timers.rollback()
   }
 
   #sample(): void {
     this.#batches += 1
     if (this.#batches % sampleEvery !== 1 || this.#current === undefined) return
-    const { state, timers } = this.#current
-    const bytes = 120 + roughBytes(state) + (timers?.size ?? 0) * 120
+    const { value, timers } = this.#current
+    const bytes = 120 + roughBytes(value) + (timers?.size ?? 0) * 120
     this.#averageBytes = this.#averageBytes === 0 ? bytes : this.#averageBytes * 0.9 + bytes * 0.1
   }
 
   override get stateBytes(): number {
-    return Math.round(this.#byKey.size * this.#averageBytes)
+    return Math.round(this.#keys.size * this.#averageBytes)
   }
 }

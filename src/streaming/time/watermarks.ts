@@ -85,7 +85,19 @@ export class SplitClock implements Mark {
     this.idle = false
     if (greatestTime <= this.#greatest) return
     this.#greatest = greatestTime
-    this.watermark = greatestTime - this.#outOfOrdernessMs - 1
+    this.watermark = Math.max(this.watermark, greatestTime - this.#outOfOrdernessMs - 1)
+  }
+
+  /** The reader itself says that no event with time <= this will follow. */
+  said(watermark: number, nowMs: number): void {
+    this.#lastEventAtMs = nowMs
+    this.idle = false
+    this.watermark = Math.max(this.watermark, watermark)
+  }
+
+  /** What a checkpoint knew. */
+  restored(watermark: number): void {
+    this.watermark = watermark
   }
 
   ended(): void {

@@ -11,6 +11,9 @@ import {
   type GeneratorOptions,
   sum,
   type TextRow,
+  countWindow,
+  session,
+  sliding,
   tumbling,
 } from '../../../src/entry/stream.ts'
 import { buildJob } from '../../../src/streaming/graph/job.ts'
@@ -175,7 +178,7 @@ describe('building a job', () => {
     ],
     ['a merge with nothing', (_f, k) => k['merge']?.('m', 7), /merge wants another stage/],
     ['rejected rows of a map', (_f, _k, rows) => rows['map']?.('m', () => 1)['rejected']?.('r'), /stage "r": only a require stage/],
-    ['late rows of a map', (_f, k) => k['map']?.('m', () => 1)['late']?.('l'), /stage "l": only a window/],
+    ['late rows of a map', (_f, k) => k['map']?.('m', () => 1)['late']?.('l'), /stage "l": only windows of time, joins and dedupe/],
     [
       'a bad duration',
       f => f['source']?.('s', memorySource())['eventTime']?.(() => 0, { idleAfter: '5 parsecs' }),
@@ -217,11 +220,31 @@ describe('building a job', () => {
       /stage "w": its window: there is no option "offsetMs"/,
     ],
     ['a window of no size', (_f, k) => k['window']?.('w', { kind: 'tumbling', sizeMs: 0 }, { n: count() }), /a window is wanted/],
-    ['an option of a window stage', (_f, k) => k['window']?.('w', tumbling('1h'), { n: count() }, { lateness: '1h' }), /window takes/],
+    [
+      'an option of a window stage',
+      (_f, k) => k['window']?.('w', tumbling('1h'), { n: count() }, { lateness: '1h' }),
+      /no option "lateness"/,
+    ],
+    ['a sliding window of too many panes', () => sliding('1d', '7ms'), /panes, the limit is 10000/],
+    ['a session as a window of a join', (_f, k) => k['joinWindow']?.('j', k, { window: session('1m') }, () => 0), /fixed size is wanted/],
+    ['a join of an unknown type', (_f, k) => k['joinWindow']?.('j', k, { window: tumbling('1m'), type: 'right' }, () => 0), /got "right"/],
+    ['an interval without an end', (_f, k) => k['joinInterval']?.('j', k, { before: '1m' }, () => 0), /after must be a duration/],
+    ['a join with no stage', (_f, k) => k['joinInterval']?.('j', {}, { before: '1m', after: '1m' }, () => 0), /wants another stage/],
+    ['a broadcast join', (_f, k) => k['broadcastJoin']?.('b'), /need a replicated map, which there is none of yet/],
+    ['rows set aside by a map', (_f, k) => k['map']?.('m', (r: unknown) => r)['aside']?.('a'), /only a sideOutput stage/],
+    ['a ranking of nothing', (_f, k) => k['topN']?.('t', 0, () => 0), /topN keeps 0 rows/],
+    ['a ttl of a ranking of windows', (_f, k) => k['topN']?.('t', 1, () => 0, { window: tumbling('1m'), ttl: '1m' }), /has no ttl/],
+    ['a time to live of nothing', (_f, k) => k['reduce']?.('r', (a: unknown) => a, { ttl: '0s' }), /at least "1ms"/],
+    ['late rows of a window of rows', (_f, k) => k['window']?.('w', countWindow(2), { n: count() })['late']?.('l'), /only windows of time/],
+    [
+      'lateness of a window of rows',
+      (_f, k) => k['window']?.('w', countWindow(2), { n: count() }, { early: '1s' }),
+      /no option "early"; it has none/,
+    ],
     [
       'a misspelt function of process',
       (_f, k) => k['process']?.('p', { state: () => 0, onEvent: () => undefined, ontimer: () => undefined }),
-      /stage "p": process: there is no option "ontimer"; state, onEvent, onTimer and emits are/,
+      /stage "p": process: there is no option "ontimer"; state, onEvent, onTimer, emits and ttl are/,
     ],
     ['no source', f => f['source']?.('s', {}), /stage "s": a source is wanted/],
   ]
@@ -235,9 +258,7 @@ describe('building a job', () => {
   }
 
   it('refuses operators that do not exist', () => {
-    expect(build((_flow, keyed) => (keyed as Untyped)['joinWindow']?.('x') ?? (keyed as { joinWindow(): void }).joinWindow())).toThrow(
-      TypeError,
-    )
+    expect(build((_flow, keyed) => (keyed as unknown as { joinEverything(): void }).joinEverything())).toThrow(TypeError)
   })
 
   it('refuses stages that are added after the build', () => {

@@ -1,0 +1,51 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { FileSinkConnector } from '../../../src/connectors/files/file-sink.ts'
+import type { SinkWriter } from '../../../src/streaming/sink.ts'
+
+const sink = new FileSinkConnector()
+const task = { job: 'j', jobId: 'id', stage: 'out/of it', attempt: 1, task: 's~1' }
+let path = ''
+beforeEach(async () => {
+  path = await mkdtemp(join(tmpdir(), 'file-sink-'))
+})
+afterEach(() => rm(path, { recursive: true }))
+
+const prepared = (
+  writer: (listener: { onReady(): void; onPrepared(n: number, handle: string | undefined): void }) => SinkWriter,
+  n: number,
+  rows: readonly unknown[],
+) =>
+  new Promise<string | undefined>(resolve => {
+    const open = writer({ onReady: () => undefined, onPrepared: (_n, handle) => resolve(handle) })
+    open.write(rows)
+    open.prepare(n)
+    open.close()
+  })
+
+const called = (act: (done: (error?: Error) => void) => void) => new Promise<Error | undefined>(resolve => act(resolve))
+const visible = async () => (await readdir(path)).filter(name => name.endsWith('.jsonl'))
+
+it('shows a file when its handle is committed, as often as it is asked', async () => {
+  const handle = await prepared(listener => sink.open({ path }, task, listener), 3, [{ a: 1 }, { a: 2 }])
+  expect(await visible()).toEqual([])
+  for (let i = 0; i < 2; i += 1) expect(await called(done => sink.commit({ path }, handle ?? '', done))).toBeUndefined()
+  const [name] = await visible()
+  expect(await readFile(join(path, name ?? ''), 'utf8')).toBe('{"a":1}\n{"a":2}\n')
+})
+
+it('says so when what was prepared is gone', async () => {
+  const handle = await prepared(listener => sink.open({ path }, task, listener), 1, [1])
+  await rm(join(path, '.pending'), { recursive: true })
+  expect((await called(done => sink.commit({ path }, handle ?? '', done)))?.message).toMatch(/Cannot end output/)
+})
+
+it('ends what older attempts left, and nothing else', async () => {
+  await prepared(listener => sink.open({ path }, task, listener), 1, [1])
+  const kept = await prepared(listener => sink.open({ path }, { ...task, attempt: 2 }, listener), 1, [2])
+  expect(await called(done => sink.endOthers({ path }, { ...task, attempt: 2 }, done))).toBeUndefined()
+  expect(await readdir(join(path, '.pending'))).toHaveLength(1)
+  expect(await called(done => sink.commit({ path }, kept ?? '', done))).toBeUndefined()
+})
