@@ -140,7 +140,8 @@ export class JobState {
     this.#check()
     const { records } = this.#options.store
     let left = headers
-    while (this.#sweptTo !== undefined && left > 0) {
+    for (;;) {
+      if (this.#sweptTo === undefined || left <= 0) return
       const { space, from } = this.#sweptTo
       const spaces = this.#spaces()
       const at = spaces.find(one => one >= space)

@@ -279,7 +279,8 @@ export class TestJob {
 
   /** Runs until there is nothing to do. Only a `manual` job needs it. */
   run(): void {
-    while (this.step()) {}
+    let isMore = true
+    while (isMore) isMore = this.step()
   }
 
   get status(): 'running' | 'completed' | 'failed' {

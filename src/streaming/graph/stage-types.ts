@@ -156,7 +156,7 @@ export interface KeyedStage<S extends AnyKey, Row> {
    * One row per key and window, when the watermark has passed its end; its event time is windowEnd - 1. Rows that come after their
    * window has closed are late: counted, and given by `.late(name)`.
    */
-  window<const A extends Aggregates<Row>, const O extends WindowOptions = Record<never, never>>(
+  window<const A extends Aggregates<Row>, const O extends WindowOptions = { readonly early?: never }>(
     name: string,
     spec: TimeWindowSpec,
     aggregates: A,

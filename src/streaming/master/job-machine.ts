@@ -88,7 +88,7 @@ type Goal = 'suspended' | 'held'
 
 type Writing = {
   readonly record: RunRecord
-  readonly then: 'start' | 'commit' | 'running' | 'end'
+  readonly next: 'start' | 'commit' | 'running' | 'end'
   readonly isLast: boolean
   /** Sent, and its answer awaited; else when to send it again. */
   retryAtMs: number | undefined
@@ -391,8 +391,8 @@ export class JobMachine {
     this.#write(commitCheckpoint(this.#record, figures), 'commit', barrier.isLast)
   }
 
-  #write(record: RunRecord, then: Writing['then'], isLast = false): void {
-    this.#writing = { record: { ...record, master: this.#master }, then, isLast, retryAtMs: undefined }
+  #write(record: RunRecord, next: Writing['next'], isLast = false): void {
+    this.#writing = { record: { ...record, master: this.#master }, next, isLast, retryAtMs: undefined }
     this.#sendCas(this.#writing)
   }
 
@@ -402,8 +402,8 @@ export class JobMachine {
     this.#actions.push({ kind: 'cas', expected, record: writing.record })
   }
 
-  #written({ then, isLast }: Writing, nowMs: number): void {
-    switch (then) {
+  #written({ next, isLast }: Writing, nowMs: number): void {
+    switch (next) {
       case 'start':
         this.#begun(nowMs)
         break
@@ -417,7 +417,7 @@ export class JobMachine {
         this.#actions.push({ kind: 'ended', status: this.#record.status })
         return
       default:
-        unreachable(then)
+        unreachable(next)
     }
     if (this.#state.kind === 'stopping' && this.#isStopped) this.#finishStop(this.#state, nowMs)
     else this.tick(nowMs)

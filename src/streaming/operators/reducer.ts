@@ -121,6 +121,8 @@ export class Reducer {
         case 'countDistinct':
           this.#addDistinct(slots[slot] as Set<unknown>, value, unit)
           break
+        case 'custom': // added before
+          break
       }
     }
   }

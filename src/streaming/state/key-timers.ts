@@ -12,7 +12,7 @@
 import { TimerHeap } from '../operators/timer-heap.ts'
 import type { KeyEntry, KeyTable } from './key-table.ts'
 import { timeOfKey } from './record-key.ts'
-import { StoredOrder } from './stored-order.ts'
+import type { StoredOrder } from './stored-order.ts'
 
 /** A key whose entry may not be in memory yet. */
 interface Owner<V> {

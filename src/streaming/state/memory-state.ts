@@ -233,7 +233,7 @@ export class MemoryState {
   /** Frees all slots of older attempts that are not valid. */
   #sweep(state: PartitionState): void {
     for (const records of state.stages.values()) {
-      for (const stored of [...records.records.values()]) {
+      for (const stored of records.records.values()) {
         const kept = stored.slots.filter(slot => slot !== undefined && (slot.attempt === state.attempt || this.#isValid(state, slot)))
         const newest = this.#newest(state, stored, true)
         if (kept.length === 0 || (kept.length === 1 && newest?.value === undefined)) records.remove(stored.key)

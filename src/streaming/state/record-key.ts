@@ -60,11 +60,8 @@ export function timedKey(table: number, time: number, rest: Uint8Array): Uint8Ar
 /** The time of a key that `timedKey` made. */
 export const timeOfKey = (key: Uint8Array): number => readTime(key, 1)
 
-const none = new Uint8Array(0)
-
-/** The first key of a table, and of those at `time` or later. */
+/** The first key of a table. */
 export const tableStart = (table: number): Uint8Array => Uint8Array.of(table)
-export const timeStart = (table: number, time: number): Uint8Array => timedKey(table, time, none)
 
 /** The key right behind this one: where a scan goes on. */
 export function afterKey(key: Uint8Array): Uint8Array {

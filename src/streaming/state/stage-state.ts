@@ -186,10 +186,10 @@ export class StageState {
     const count = this.#keys.length
     if (count === 0) return
     const store = this.#store
-    for (let i = 0; i < count && store !== undefined; i += 1) {
+    for (let i = 0; i < count; i += 1) {
       const key = this.#keys[i] as Uint8Array
       const value = this.#values[i]
-      store.write(this.#partitions[i] as number, this.stage, key, value, this.#barrier)
+      store?.write(this.#partitions[i] as number, this.stage, key, value, this.#barrier)
       this.bytesWritten += key.length + (value?.length ?? 0)
       this.recordsWritten += 1
     }

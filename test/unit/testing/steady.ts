@@ -84,10 +84,12 @@ function feedInPieces(test: TestJob, subject: Subject, seed: number, luck: BadLu
     const [source, all] = [...left][randomInteger(random, left.size)] ?? ['', []]
     push(test, subject, source, all.splice(0, 1 + randomInteger(random, 6)))
     if (all.length === 0) left.delete(source)
-    for (let steps = randomInteger(random, 12); steps > 0 && step(); steps -= 1) {}
+    let steps = randomInteger(random, 12)
+    while (steps > 0 && step()) steps -= 1
   }
   test.end()
-  while (step()) {}
+  let isMore = true
+  while (isMore) isMore = step()
 }
 
 function push(test: TestJob, { partOf = keyOf }: Subject, source: string, rows: readonly unknown[]): void {
