@@ -5,11 +5,11 @@
 import { NearstateError } from '../../base/errors.ts'
 import { defineFunctions, entryFunction } from '../../grid/functions.ts'
 import { defineKey, defineTupleKey } from '../../keys/key-space.ts'
-import { avg, count, countDistinct, max, min, sum } from '../../streaming/graph/aggregate.ts'
+import { avg, count, countDistinct, defineAggregate, max, min, sum } from '../../streaming/graph/aggregate.ts'
 import { defineJob } from '../../streaming/graph/job.ts'
 import { files, generator } from '../../streaming/graph/source-descriptors.ts'
 import { row } from '../../streaming/graph/stage-types.ts'
-import { tumbling } from '../../streaming/graph/window-spec.ts'
+import { countWindow, session, sliding, tumbling } from '../../streaming/graph/window-spec.ts'
 import type { ProvidedModules } from './module-scope.ts'
 
 const connect = (): never => {
@@ -21,10 +21,11 @@ const connect = (): never => {
 
 const everywhere = { defineKey, defineTupleKey, NearstateError }
 const sources = { files, generator }
-const aggregates = { avg, count, countDistinct, max, min, sum }
+const aggregates = { avg, count, countDistinct, defineAggregate, max, min, sum }
+const windows = { countWindow, session, sliding, tumbling }
 
 export const providedModules: ProvidedModules = {
   nearstate: { ...everywhere, connect },
   'nearstate/functions': { ...everywhere, defineFunctions, entryFunction },
-  'nearstate/stream': { ...everywhere, defineJob, row, tumbling, ...sources, ...aggregates },
+  'nearstate/stream': { ...everywhere, defineJob, row, ...windows, ...sources, ...aggregates },
 }
