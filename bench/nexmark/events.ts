@@ -1,4 +1,4 @@
-/** What happens at the auction site. Light events lack the long texts. Times are milliseconds since the Unix epoch. */
+/** The three kinds of events of NEXMark. Light events lack the long texts. */
 export interface Person {
   readonly kind: 'person'
   readonly id: number
@@ -7,6 +7,7 @@ export interface Person {
   readonly creditCard: string
   readonly city: string
   readonly state: string
+  /** Milliseconds since the epoch, as in all events. */
   readonly dateTime: number
   readonly extra?: string
 }
@@ -20,6 +21,7 @@ export interface Auction {
   readonly reserve: number
   readonly dateTime: number
   readonly expires: number
+  /** A person's id. */
   readonly seller: number
   readonly category: number
   readonly extra?: string
@@ -28,6 +30,7 @@ export interface Auction {
 export interface Bid {
   readonly kind: 'bid'
   readonly auction: number
+  /** A person's id. */
   readonly bidder: number
   readonly price: number
   readonly channel?: string
@@ -36,8 +39,9 @@ export interface Bid {
   readonly extra?: string
 }
 
-export type NexmarkEvent = Person | Auction | Bid
+export type Event = Person | Auction | Bid
 
-export const isPerson = (event: NexmarkEvent): event is Person => event.kind === 'person'
-export const isAuction = (event: NexmarkEvent): event is Auction => event.kind === 'auction'
-export const isBid = (event: NexmarkEvent): event is Bid => event.kind === 'bid'
+export const isPerson = (event: Event): event is Person => event.kind === 'person'
+export const isAuction = (event: Event): event is Auction => event.kind === 'auction'
+export const isBid = (event: Event): event is Bid => event.kind === 'bid'
+export const timeOf = (event: Event): number => event.dateTime

@@ -1,167 +1,191 @@
 /**
- * NEXMark's events. Event n is a pure function of (seed, n) and the rate, so that any slice can be generated anywhere, in any order.
+ * The seeded generator: event number n is a pure function of (seed, n), so that any slice can be made anywhere.
  *
- * n mod 50 = 0 is a person, 1-3 an auction, 4-49 a bid: block k = floor(n / 50) has person k and the auctions 3k, 3k + 1, 3k + 2, and
- * what exists at event n follows from n alone. Short fields are drawn before the long texts: light events have the same numbers.
+ * n mod 50 = 0 is a person, 1 to 3 an auction, the others are bids. Ids count up from 1000. What an event refers to is among the last
+ * so many persons and auctions, and exists already.
  */
-import { NearstateError } from '../../src/base/errors.ts'
-import type { Auction, Bid, NexmarkEvent, Person } from './events.ts'
-import { Random } from './random.ts'
-
-export const defaultBaseTime = 1_700_000_000_000
-export const defaultRate = 10_000
-
-const blockEvents = 50
-const auctionsPerBlock = 3
-const firstBidOffset = 4
-const firstId = 1000
-const sellersAmong = 1000
-const auctionsAmong = 100
-const hotBlock = 100
-const openAuctions = 100
-const channelNumbers = 10_000
-
-const states = ['AZ', 'CA', 'ID', 'OR', 'WA', 'WY']
-const cities = ['Phoenix', 'Los Angeles', 'San Francisco', 'Boise', 'Portland', 'Bend', 'Redmond', 'Seattle', 'Kent', 'Cheyenne']
-const channels = ['Google', 'Facebook', 'Baidu', 'Apple']
-const firstNames = ['Peter', 'Paul', 'Luke', 'John', 'Saul', 'Vicky', 'Kate', 'Julie', 'Sarah', 'Deiter', 'Walter']
-const lastNames = ['Shultz', 'Abrams', 'Spencer', 'White', 'Bartels', 'Walton', 'Smith', 'Jones', 'Noris']
-
-/** Texts are cut out of this one. */
-const textPool = poolOf(65_536)
-const longestText = 512
+import type { Auction, Bid, Event, Person } from './events.ts'
+import { cities, hotChannels, hotUrls, itemNames, names, numberedUrl, passage, states } from './texts.ts'
 
 export interface GeneratorOptions {
   readonly seed: number
-  /** Events per second of event time; 10 000 if absent. */
+  /** Events per second of event time; default 10 000. */
   readonly rate?: number
-  /** Leaves out `extra`, `description`, `channel` and `url`. */
+  /** Without the long texts. */
   readonly light?: boolean
-  /** Time of event 0. */
-  readonly baseTime?: number
+  /**
+   * For speed: bids and sellers spread evenly over so many auctions and persons, with none that are hot, and so many auctions are open at
+   * once. Default: hot ones, 100 auctions and 1000 persons.
+   */
+  readonly keys?: number
 }
 
-export class NexmarkGenerator {
-  readonly #random: Random
-  readonly #rate: number
-  readonly #light: boolean
-  readonly #baseTime: number
-  /** Lives are spread evenly from 1 ms to twice the mean. */
-  readonly #longestLifeMs: number
+export const baseTime = 1_700_000_000_000
+export const defaultRate = 10_000
+const firstId = 1000
+const block = 100
 
-  constructor({ seed, rate = defaultRate, light = false, baseTime = defaultBaseTime }: GeneratorOptions) {
-    wholeNumber('seed', seed, 0)
-    wholeNumber('rate', rate, 1)
-    wholeNumber('base time', baseTime, 0)
-    this.#random = new Random(seed)
-    this.#rate = rate
-    this.#light = light
-    this.#baseTime = baseTime
-    this.#longestLifeMs = Math.max(1, Math.round((2 * openAuctions * blockEvents * 1000) / auctionsPerBlock / rate))
-  }
+/** A multiple of the golden ratio of 2^32: distinct draws for one event. */
+const step = 0x9e3779b9
 
-  event(n: number): NexmarkEvent {
-    const offset = n % blockEvents
-    const block = (n - offset) / blockEvents
-    this.#random.begin(n)
-    if (offset >= firstBidOffset) return this.#bid(n, block)
-    return offset === 0 ? this.#person(n, block) : this.#auction(n, block, offset)
-  }
+/** Spreads every bit of a 32-bit number over all of them (the finalizer of MurmurHash3). */
+function mix(from: number): number {
+  let bits = from | 0
+  bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35)
+  return bits ^ (bits >>> 16)
+}
 
-  /** Events from `from` up to, not including, `to`. */
-  *slice(from: number, to: number): Generator<NexmarkEvent, void, undefined> {
-    for (let n = from; n < to; n += 1) yield this.event(n)
-  }
+/** A whole number below `bound`, of 32 random bits. */
+const below = (bits: number, bound: number): number => Math.floor((bits >>> 0) * (bound / 4_294_967_296))
 
-  timeOf(n: number): number {
-    return this.#baseTime + Math.floor((n * 1000) / this.#rate)
-  }
+/** round(100 * 10^(6u)), where u has 22 bits: the upper and the lower half as factors. */
+const priceBits = 22
+const halfBits = 11
+const halfMask = 2 ** halfBits - 1
+const coarse = Float64Array.from({ length: 2 ** halfBits }, (_, i) => 100 * 10 ** ((6 * i) / 2 ** halfBits))
+const fine = Float64Array.from({ length: 2 ** halfBits }, (_, i) => 10 ** ((6 * i) / 2 ** priceBits))
 
-  #person(n: number, block: number): Person {
-    const random = this.#random
-    const first = oneOf(firstNames, random)
-    const last = oneOf(lastNames, random)
-    const person: Person = {
+function priceOf(bits: number): number {
+  const u = bits >>> (32 - priceBits)
+  return Math.round((coarse[u >>> halfBits] as number) * (fine[u & halfMask] as number))
+}
+
+/** A function from the number of an event to the event. */
+export function eventsOf({ seed, rate = defaultRate, light = false, keys }: GeneratorOptions): (n: number) => Event {
+  const seeded = mix(mix(seed) + mix(Math.floor(seed / 2 ** 32) + step))
+  const auctionsBack = keys ?? block
+  const personsBack = keys ?? 1000
+  const isHot = keys === undefined
+  // 3 of 50 events are auctions, and `auctionsBack` of them are to be open on average.
+  const lifetimeMax = Math.max(1, Math.floor((2 * auctionsBack * 50 * 1000) / (3 * rate)))
+
+  const drawOf = (n: number): number => mix(mix(n | 0) ^ (n < 2 ** 32 ? seeded : mix(seeded + Math.floor(n / 2 ** 32))))
+  const timeOf = (n: number): number => baseTime + Math.floor((n * 1000) / rate)
+
+  const personOf = (n: number): Person => {
+    const first = drawOf(n)
+    const second = mix(first + step)
+    const id = firstId + n / 50
+    const name = names[below(first, names.length)] as string
+    const third = mix(second + step)
+    const person = {
       kind: 'person',
-      id: firstId + block,
-      name: `${first} ${last}`,
-      emailAddress: `${first.toLowerCase()}.${last.toLowerCase()}@${text(random, 6)}.com`,
-      creditCard: `${digits(random)} ${digits(random)} ${digits(random)} ${digits(random)}`,
-      city: oneOf(cities, random),
-      state: oneOf(states, random),
-      dateTime: this.timeOf(n),
+      id,
+      name,
+      emailAddress: `${name.replace(' ', '.').toLowerCase()}@${third >>> 22}.example`,
+      creditCard: `${digits(first)} ${digits(first >>> 16)} ${digits(second)} ${digits(second >>> 16)}`,
+      city: cities[below(second, cities.length)] as string,
+      state: states[below(third, states.length)] as string,
+      dateTime: timeOf(n),
+    } as const
+    return light ? person : { ...person, extra: passage(mix(third + step), 40, 80) }
+  }
+
+  const auctionOf = (n: number): Auction => {
+    const group = Math.floor(n / 50)
+    const number = group * 3 + (n - group * 50) - 1
+    const first = drawOf(n)
+    const second = mix(first + step)
+    const third = mix(second + step)
+    const isHotSeller = isHot && (first & 3) !== 0
+    const seller = isHotSeller ? group - (group % block) : group - below(second, Math.min(personsBack, group + 1))
+    const initialBid = priceOf(third)
+    const dateTime = timeOf(n)
+    const expires = dateTime + 1 + below(mix(third + step), lifetimeMax)
+    const itemName = itemNames[(first >>> 8) & (itemNames.length - 1)] as string
+    const reserve = initialBid + priceOf(second)
+    const category = 10 + ((first >>> 20) % 5)
+    const id = firstId + number
+    if (light) return { kind: 'auction', id, itemName, initialBid, reserve, dateTime, expires, seller: firstId + seller, category }
+    return {
+      kind: 'auction',
+      id,
+      itemName,
+      description: passage(second, 120, 220),
+      initialBid,
+      reserve,
+      dateTime,
+      expires,
+      seller: firstId + seller,
+      category,
+      extra: passage(third, 120, 220),
     }
-    return this.#light ? person : { ...person, extra: text(random, 90 + random.below(21)) }
   }
 
-  #auction(n: number, block: number, offset: number): Auction {
-    const random = this.#random
-    const isHot = random.below(4) !== 0
-    const seller = isHot ? block - (block % hotBlock) : this.#recentPerson(block)
-    const initialBid = random.price()
-    const dateTime = this.timeOf(n)
-    const id = firstId + block * auctionsPerBlock + offset - 1
-    const reserve = initialBid + random.price()
-    const expires = dateTime + 1 + random.below(this.#longestLifeMs)
-    const category = 10 + random.below(5)
-    const itemName = text(random, 20)
-    if (this.#light) return { kind: 'auction', id, itemName, initialBid, reserve, dateTime, expires, seller: firstId + seller, category }
-    const description = text(random, 90 + random.below(21))
-    const extra = text(random, 300 + random.below(41))
-    return { kind: 'auction', id, itemName, description, initialBid, reserve, dateTime, expires, seller: firstId + seller, category, extra }
+  const bidOf = (n: number, group: number): Bid => {
+    const first = drawOf(n)
+    const second = mix(first + step)
+    const price = priceOf(first)
+    const lastAuction = group * 3 + 2
+    let auction: number
+    if (isHot && (first & 1) === 0) auction = lastAuction - (lastAuction % block)
+    else auction = lastAuction - below(second, lastAuction < auctionsBack ? lastAuction + 1 : auctionsBack)
+    let bidder: number
+    if (isHot && (first & 6) !== 0) bidder = hotBidderOf(group)
+    else bidder = group - below(mix(second + step), group < personsBack ? group + 1 : personsBack)
+    const dateTime = timeOf(n)
+    if (light) return { kind: 'bid', auction: firstId + auction, bidder: firstId + bidder, price, dateTime }
+    const third = mix(second ^ step)
+    // Half of the bids come through one of the four great channels.
+    const isGreat = (third & 1) === 0
+    const numbered = below(mix(third), 10_000)
+    return {
+      kind: 'bid',
+      auction: firstId + auction,
+      bidder: firstId + bidder,
+      price,
+      channel: isGreat ? (hotChannels[(third >>> 1) & 3] as string) : `channel-${numbered}`,
+      url: isGreat ? (hotUrls[(third >>> 3) & (hotUrls.length - 1)] as string) : numberedUrl(third >>> 3, numbered),
+      dateTime,
+      extra: passage(third, 12, 36),
+    }
   }
 
-  #bid(n: number, block: number): Bid {
-    const random = this.#random
-    const last = block * auctionsPerBlock + auctionsPerBlock - 1
-    const isHot = random.below(2) === 0
-    const auction = firstId + (isHot ? last - (last % hotBlock) : last - random.below(Math.min(auctionsAmong, last + 1)))
-    const bidder = firstId + (random.below(4) === 0 ? this.#recentPerson(block) : hotBidder(block))
-    const price = random.price()
-    const dateTime = this.timeOf(n)
-    if (this.#light) return { kind: 'bid', auction, bidder, price, dateTime }
-    const number = random.below(2) === 0 ? undefined : random.below(channelNumbers)
-    const channel = number === undefined ? oneOf(channels, random) : `channel-${number}`
-    const path = `https://www.nexmark.com/${text(random, 5)}/${text(random, 5)}/${text(random, 5)}/item.htm?query=1`
-    const url = number === undefined ? path : `${path}&channel_id=${number}`
-    return { kind: 'bid', auction, bidder, price, channel, url, dateTime, extra: text(random, random.below(9)) }
-  }
-
-  #recentPerson(block: number): number {
-    return block - this.#random.below(Math.min(sellersAmong, block + 1))
+  return n => {
+    const group = Math.floor(n / 50)
+    const offset = n - group * 50
+    if (offset > 3) return bidOf(n, group)
+    return offset === 0 ? personOf(n) : auctionOf(n)
   }
 }
 
-/** The second of the newest block of persons; while that one has not registered, of the block before; at the very start person 0. */
-function hotBidder(newest: number): number {
-  if (newest === 0) return 0
-  const inBlock = newest % hotBlock
-  return inBlock === 0 ? newest - hotBlock + 1 : newest - inBlock + 1
+/** The second of a block of persons, or of the block before while there is none. */
+function hotBidderOf(lastPerson: number): number {
+  const first = lastPerson - (lastPerson % block)
+  if (first + 1 <= lastPerson) return first + 1
+  return first === 0 ? 0 : first - block + 1
 }
 
-function oneOf(values: readonly string[], random: Random): string {
-  return values[random.below(values.length)] ?? ''
+const digits = (bits: number): string => String((bits & 0xffff) % 10_000).padStart(4, '0')
+
+/**
+ * In which order events come that may be late by `span` places: event `order(i)` is the i-th. Every run of `span` events is turned
+ * round by a permutation of its own, and no event leaves its run; a run is cut short by `count`.
+ */
+export function disorderOf(seed: number, span: number, count: number): (i: number) => number {
+  if (span <= 1) return i => i
+  return i => {
+    const run = Math.floor(i / span)
+    const first = run * span
+    const length = Math.min(span, count - first)
+    const drawn = mix(mix(run + step) ^ mix(seed))
+    return first + shuffled(i - first, length, drawn)
+  }
 }
 
-function digits(random: Random): string {
-  return String(random.below(10_000)).padStart(4, '0')
-}
-
-function text(random: Random, length: number): string {
-  const start = random.below(textPool.length - longestText)
-  return textPool.slice(start, start + length)
-}
-
-function poolOf(length: number): string {
-  const random = new Random(0)
-  random.begin(0)
-  return String.fromCharCode(...Array.from({ length }, () => 97 + random.below(26)))
-}
-
-function wholeNumber(what: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return
-  throw new NearstateError(
-    'INVALID_ARGUMENT',
-    `Cannot generate NEXMark events: ${what} is ${value}, a whole number from ${least} is wanted`,
-  )
+/** A permutation of 0 .. length - 1: rounds of mixing within the next power of two, walked until the number is below the length. */
+function shuffled(at: number, length: number, key: number): number {
+  let bits = 1
+  while (2 ** bits < length) bits += 1
+  const mask = 2 ** bits - 1
+  const shift = (bits + 1) >> 1
+  let to = at
+  do {
+    for (let round = 0; round < 3; round += 1) {
+      to = (Math.imul(to, (mix(key + round) & mask) | 1) + mix(key ^ (round + 1))) & mask
+      to ^= to >>> shift
+    }
+  } while (to >= length)
+  return to
 }

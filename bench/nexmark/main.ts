@@ -5,7 +5,8 @@ import type { Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import { NearstateError } from '../../src/base/errors.ts'
-import { defaultRate, type GeneratorOptions, NexmarkGenerator } from './generator.ts'
+import type { Event } from './events.ts'
+import { defaultRate, eventsOf } from './generator.ts'
 
 const usage = `Usage: npm run nexmark -- generate --events N --seed S [--rate R] [--light] [--output FILE]
 
@@ -35,21 +36,20 @@ async function generate(args: string[]): Promise<void> {
     },
   })
   const events = wholeNumber('--events', values.events, 0)
-  const options: GeneratorOptions = {
+  const eventAt = eventsOf({
     seed: wholeNumber('--seed', values.seed, 0),
     rate: values.rate === undefined ? defaultRate : wholeNumber('--rate', values.rate, 1),
     light: values.light,
-  }
-  const generator = new NexmarkGenerator(options)
-  if (values.output === undefined) return await writeEvents(generator, events, process.stdout)
+  })
+  if (values.output === undefined) return await writeEvents(eventAt, events, process.stdout)
   const file = createWriteStream(values.output)
-  await Promise.all([writeEvents(generator, events, file).then(() => file.end()), finished(file)])
+  await Promise.all([writeEvents(eventAt, events, file).then(() => file.end()), finished(file)])
 }
 
-async function writeEvents(generator: NexmarkGenerator, count: number, to: Writable): Promise<void> {
+async function writeEvents(eventAt: (n: number) => Event, count: number, to: Writable): Promise<void> {
   let piece = ''
-  for (const event of generator.slice(0, count)) {
-    piece += `${JSON.stringify(event)}\n`
+  for (let n = 0; n < count; n += 1) {
+    piece += `${JSON.stringify(eventAt(n))}\n`
     if (piece.length < pieceLength) continue
     if (!to.write(piece)) await once(to, 'drain')
     piece = ''

@@ -33,7 +33,9 @@ export interface StateRecord {
  * 3. What is read here is the newest slot that is valid or of this attempt itself: a task reads its own writes, committed or not.
  *    (Queries of state and a next attempt read valid ones only.)
  * 4. A replica that has learned of a newer attempt refuses: every call throws NearstateError CONFLICT.
- * 5. Calls happen between units of user code, except `read` and `scan`, which change nothing and may be cut off.
+ * 5. So does a shard that was not the partition's primary all the time since the store was opened, with UNAVAILABLE, even when it is
+ *    again: what it had written may be lost. (LocalMaps of an attempt likewise.)
+ * 6. Calls happen between units of user code, except `read` and `scan`, which change nothing and may be cut off.
  */
 export interface StateStore {
   /** No record of an older attempt counts (a = 0): nothing can be read that was not written here. */

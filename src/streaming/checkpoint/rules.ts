@@ -17,6 +17,8 @@ export const everyCheckpointRule = {
   outcomeKnownBeforeNext: true,
   /** Another primary of any partition ends the attempt (driver). */
   primaryChangeEndsAttempt: true,
+  /** What an attempt has opened ends with the primary's term: a shard that is primary again after another one has lost writes (driver). */
+  storeBoundToTerm: true,
   /** A savepoint is done only when the sinks have committed its checkpoint. */
   savepointAfterSinks: true,
   // Starts

@@ -2,7 +2,8 @@
  * The partitions of a cluster as jobs see them: each a log of effects with one primary at a time. What a primary applies is committed
  * a little later, in order, and only while its epoch lasts; another primary has the committed effects, and perhaps some more.
  *
- * A deposed primary keeps its store and goes on with it until it learns: nothing that it writes is ever committed.
+ * A deposed primary keeps its store and goes on with it until it learns: nothing that it writes is ever committed. What an attempt
+ * opened stays with the epochs that it was opened in: a shard that is primary again of the same partition has lost writes in between.
  */
 import { NearstateError } from '../../../src/base/errors.ts'
 import { type Random, randomInteger } from '../../../src/base/random.ts'
@@ -80,6 +81,10 @@ export class ReplicatedPartitions {
     return this.#partitions.map(({ primary }) => primary)
   }
 
+  get epochs(): readonly number[] {
+    return this.#partitions.map(({ epoch }) => epoch)
+  }
+
   /** Another shard becomes primary: what was committed is there, of the rest some first part. */
   move(partition: number, to: number): void {
     const record = this.#partitions[partition] as Partition
@@ -96,20 +101,20 @@ export class ReplicatedPartitions {
     this.#held[shard]?.clear()
   }
 
-  /** The start of an attempt, as an effect; `done` when it is committed. */
-  begin(shard: number, partition: number, attempt: number, restore: RestorePoint, done: () => void): void {
+  /** The start of an attempt, as an effect in this epoch; `done` when it is committed. */
+  begin(shard: number, partition: number, epoch: number, attempt: number, restore: RestorePoint, done: () => void): void {
     const effect: Effect = ({ state }) => state.begin(partition, attempt, restore)
     if (this.#rules.startInLog) {
-      this.#apply(shard, partition, effect, done)
+      this.#apply(shard, partition, epoch, effect, done)
       return
     }
-    effect(this.#heldBy(shard, partition).replica)
+    effect(this.#heldBy(shard, partition, epoch).replica)
     this.#scheduler.after(1, done)
   }
 
   /** What a shard's task of an attempt reads and writes: every partition through the replica that the shard holds. */
-  store(shard: number, attempt: number, restore: RestorePoint): StateStore {
-    const here = (partition: number): StateStore => this.#heldBy(shard, partition).replica.store(attempt, restore)
+  store(shard: number, epochs: readonly number[], attempt: number, restore: RestorePoint): StateStore {
+    const here = (partition: number): StateStore => this.#heldBy(shard, partition, epochs[partition]).replica.store(attempt, restore)
     return {
       isFresh: restore.attempt === 0,
       read: (partition, stage, key) => here(partition).read(partition, stage, key),
@@ -117,16 +122,18 @@ export class ReplicatedPartitions {
       restored: partition => here(partition).restored(partition),
       write: (partition, stage, key, value, n) => {
         const [ownKey, ownValue] = [key.slice(), value?.slice()]
-        this.#apply(shard, partition, replica => replica.store(attempt, restore).write(partition, stage, ownKey, ownValue, n))
+        const effect: Effect = replica => replica.store(attempt, restore).write(partition, stage, ownKey, ownValue, n)
+        this.#apply(shard, partition, epochs[partition], effect)
       },
       endBarrier: (partition, n, value, done) => {
         const ownValue = value.slice()
         const effect: Effect = replica => replica.store(attempt, restore).endBarrier(partition, n, ownValue, () => {})
-        this.#apply(shard, partition, effect, done)
+        this.#apply(shard, partition, epochs[partition], effect, done)
       },
       committed: n => {
-        for (const [partition] of this.#held[shard] ?? []) {
-          this.#apply(shard, partition, replica => replica.store(attempt, restore).committed(n))
+        for (const [partition, { epoch }] of this.#held[shard] ?? []) {
+          if (epoch !== epochs[partition]) continue
+          this.#apply(shard, partition, epoch, replica => replica.store(attempt, restore).committed(n))
         }
       },
       savepoint: (_name, _n, done) => done(),
@@ -134,7 +141,7 @@ export class ReplicatedPartitions {
   }
 
   /** A map, written under the fence of the attempt. */
-  map(shard: number, name: string, attempt: number, restore: RestorePoint): LocalMap {
+  map(shard: number, epochs: readonly number[], name: string, attempt: number, restore: RestorePoint): LocalMap {
     const fence = Uint8Array.of(255)
     const rowsOf = ({ maps }: Replica): Map<string, unknown> => {
       const rows = maps.get(name) ?? new Map<string, unknown>()
@@ -142,10 +149,10 @@ export class ReplicatedPartitions {
       return rows
     }
     return {
-      get: (partition, key) => rowsOf(this.#heldBy(shard, partition).replica).get(JSON.stringify(key)),
+      get: (partition, key) => rowsOf(this.#heldBy(shard, partition, epochs[partition]).replica).get(JSON.stringify(key)),
       setEncoded: (partition, key, value) => {
         const bytes = value.slice()
-        this.#apply(shard, partition, replica => {
+        this.#apply(shard, partition, epochs[partition], replica => {
           replica.store(attempt, restore).read(partition, '', fence)
           rowsOf(replica).set(JSON.stringify(key), decodeValue(bytes))
         })
@@ -160,14 +167,16 @@ export class ReplicatedPartitions {
     return rows
   }
 
-  #heldBy(shard: number, partition: number): Held {
+  #heldBy(shard: number, partition: number, epoch: number | undefined): Held {
     const held = this.#held[shard]?.get(partition)
-    if (held === undefined) throw new NearstateError('UNAVAILABLE', `shard ${shard} is not the primary of partition ${partition}`)
+    if (held === undefined || (held.epoch !== epoch && this.#rules.storeBoundToTerm)) {
+      throw new NearstateError('UNAVAILABLE', `shard ${shard} is not the primary of partition ${partition} in epoch ${epoch}`)
+    }
     return held
   }
 
-  #apply(shard: number, partition: number, effect: Effect, done?: () => void): void {
-    const held = this.#heldBy(shard, partition)
+  #apply(shard: number, partition: number, epoch: number | undefined, effect: Effect, done?: () => void): void {
+    const held = this.#heldBy(shard, partition, epoch)
     effect(held.replica)
     const pending: Pending = { effect, done, isAcknowledged: false }
     held.pending.push(pending)

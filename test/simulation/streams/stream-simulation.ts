@@ -44,6 +44,8 @@ export interface StreamOptions {
   readonly lateMaxMs: number
   readonly framesLost: number
   readonly intervalMs: number
+  /** A deposed primary, if it is up, is primary again after this long; default: it is not. */
+  readonly backAfterMs?: number
 }
 
 export const hostileStream: StreamOptions = {
@@ -108,7 +110,8 @@ interface Master {
   readonly machine: JobMachine
   isAlive: boolean
   shards: readonly number[]
-  owners: readonly number[]
+  /** Of all partitions, when its attempt was assigned. */
+  epochs: readonly number[]
 }
 
 class StreamSimulation {
@@ -250,6 +253,17 @@ class StreamSimulation {
     const to = others[randomInteger(this.#random, others.length)]
     if (to === undefined) return
     this.#partitions.move(partition, to.index)
+    this.#tellOfTable()
+    const { backAfterMs } = this.#options
+    if (backAfterMs === undefined || primary === undefined) return
+    this.#scheduler.after(backAfterMs, () => {
+      if (this.#shards[primary]?.isUp !== true || this.#partitions.primaries[partition] !== to.index) return
+      this.#partitions.move(partition, primary)
+      this.#tellOfTable()
+    })
+  }
+
+  #tellOfTable(): void {
     if (!this.#rules.primaryChangeEndsAttempt) return
     for (const master of this.#masters) {
       this.#scheduler.after(this.#upTo(150), () => this.#tell(master, machine => this.#tableChanged(master, machine)))
@@ -257,7 +271,8 @@ class StreamSimulation {
   }
 
   #tableChanged(master: Master, machine: JobMachine): void {
-    if (master.owners.some((owner, partition) => owner !== this.#partitions.primaries[partition])) {
+    const { epochs } = this.#partitions
+    if (master.epochs.some((epoch, partition) => epoch !== epochs[partition])) {
       machine.lost(machine.record.attempt, 'another primary', this.#nowMs)
     }
   }
@@ -269,7 +284,7 @@ class StreamSimulation {
     const name = `master-${this.#masters.length}`
     const times = { ...limits, intervalMs: this.#options.intervalMs }
     const machine = new JobMachine(this.#record, String(this.#version), name, times, this.#rules)
-    const master: Master = { machine, isAlive: true, shards: [], owners: [] }
+    const master: Master = { machine, isAlive: true, shards: [], epochs: [] }
     this.#masters.push(master)
     this.#tell(master, one => one.begin())
     const tick = (): void => {
@@ -356,9 +371,10 @@ class StreamSimulation {
   #startAttempt(master: Master, attempt: number, restore: RestorePoint): void {
     this.#counters.add('attempt')
     const owners = [...this.#partitions.primaries]
+    const epochs = [...this.#partitions.epochs]
     const up = this.#shards.filter(({ isUp }) => isUp).map(({ index }) => index)
     master.shards = up
-    master.owners = owners
+    master.epochs = epochs
     const lost = (reason: string): void => {
       this.#scheduler.after(20, () => this.#tell(master, machine => machine.lost(attempt, reason, this.#nowMs)))
     }
@@ -370,36 +386,49 @@ class StreamSimulation {
     for (const index of up) {
       const own = owners.flatMap((owner, partition) => (owner === index ? [partition] : []))
       this.#toShard(index, shard => {
-        this.#beginOn(shard, attempt, restore, own, error => {
+        this.#beginOn(shard, epochs, attempt, restore, own, error => {
           if (error !== undefined) {
             lost(error.message)
             return
           }
-          const found = this.#restoredSplits(index, attempt, restore, own)
+          const found = this.#restoredSplits(index, epochs, attempt, restore, own)
           if (found === undefined) {
             lost('another attempt has begun')
             return
           }
           this.#message(() => {
             begun.set(index, found)
-            if (begun.size === up.length) this.#prepare(master, attempt, restore, owners, up, [...begun.values()].flat())
+            if (begun.size === up.length) this.#prepare(master, epochs, attempt, restore, owners, up, [...begun.values()].flat())
           })
         })
       })
     }
   }
 
-  #restoredSplits(shard: number, attempt: number, restore: RestorePoint, own: readonly number[]): readonly Split[] | undefined {
+  #restoredSplits(
+    shard: number,
+    epochs: readonly number[],
+    attempt: number,
+    restore: RestorePoint,
+    own: readonly number[],
+  ): readonly Split[] | undefined {
     if (restore.attempt === 0) return []
     try {
-      return restoredSplits(this.#partitions.store(shard, attempt, restore), own, ['rows'], codec)['rows'] ?? []
+      return restoredSplits(this.#partitions.store(shard, epochs, attempt, restore), own, ['rows'], codec)['rows'] ?? []
     } catch (thrown) {
       if (thrown instanceof NearstateError) return undefined
       throw thrown
     }
   }
 
-  #beginOn(shard: Shard, attempt: number, restore: RestorePoint, own: readonly number[], done: (error?: Error) => void): void {
+  #beginOn(
+    shard: Shard,
+    epochs: readonly number[],
+    attempt: number,
+    restore: RestorePoint,
+    own: readonly number[],
+    done: (error?: Error) => void,
+  ): void {
     if (shard.attempt > attempt || (shard.attempt === attempt && this.#rules.noSecondStart)) return
     this.#close(shard)
     shard.attempt = attempt
@@ -407,7 +436,7 @@ class StreamSimulation {
     if (left === 0) done()
     for (const partition of own) {
       try {
-        this.#partitions.begin(shard.index, partition, attempt, restore, () => {
+        this.#partitions.begin(shard.index, partition, epochs[partition] as number, attempt, restore, () => {
           left -= 1
           if (left === 0) done()
         })
@@ -420,6 +449,7 @@ class StreamSimulation {
 
   #prepare(
     master: Master,
+    epochs: readonly number[],
     attempt: number,
     restore: RestorePoint,
     owners: readonly number[],
@@ -445,7 +475,7 @@ class StreamSimulation {
             assignment,
             shards: up,
             master,
-            task: this.#task(master, shard, attempt, restore, assignment, self, up),
+            task: this.#task(master, shard, epochs, attempt, restore, assignment, self, up),
           }
         } catch (thrown) {
           if (!(thrown instanceof NearstateError)) throw thrown
@@ -464,13 +494,14 @@ class StreamSimulation {
   #task(
     master: Master,
     shard: Shard,
+    epochs: readonly number[],
     attempt: number,
     restore: RestorePoint,
     assignment: Assignment,
     self: number,
     up: readonly number[],
   ): ShardTask {
-    const local = mapsOf(this.#built).map(({ map }) => [map, this.#partitions.map(shard.index, map, attempt, restore)] as const)
+    const local = mapsOf(this.#built).map(({ map }) => [map, this.#partitions.map(shard.index, epochs, map, attempt, restore)] as const)
     return new ShardTask({
       job: this.#built.graph.name,
       built: this.#built,
@@ -489,7 +520,7 @@ class StreamSimulation {
         (this.#logs[Number(descriptor['index'])] as SplitLog).open(position === undefined ? 0 : Number(position)),
       checkpoints: {
         guarantee: 'exactly-once',
-        store: this.#partitions.store(shard.index, attempt, restore),
+        store: this.#partitions.store(shard.index, epochs, attempt, restore),
         rules: this.#rules,
         answer: (answer: BarrierAnswer) => {
           for (let time = 0; time < (this.#random.next() < 0.1 ? 2 : 1); time += 1) {

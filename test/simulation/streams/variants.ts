@@ -3,19 +3,25 @@
  * in the end (I8), or in a job that can never go on (a restore point that is not there).
  */
 import { everyCheckpointRule, type CheckpointRules } from '../../../src/streaming/checkpoint/rules.ts'
+import { hostileStream, type StreamOptions } from './stream-simulation.ts'
 
 export interface StreamVariant {
   readonly name: keyof CheckpointRules
   readonly rules: CheckpointRules
   /** Seeds from here on are tried until one catches it. */
   readonly fromSeed: number
+  readonly options: StreamOptions
 }
 
-const variant = (name: keyof CheckpointRules, fromSeed = 1): StreamVariant => ({
+const variant = (name: keyof CheckpointRules, fromSeed = 1, options = hostileStream): StreamVariant => ({
   name,
   rules: { ...everyCheckpointRule, [name]: false },
   fromSeed,
+  options,
 })
+
+/** Primaries that are deposed and soon primary again. */
+export const fickleStream: StreamOptions = { ...hostileStream, faults: 12, backAfterMs: 25 }
 
 export const brokenStreamVariants: readonly StreamVariant[] = [
   variant('restorePointNeedsCommit'),
@@ -30,4 +36,5 @@ export const brokenStreamVariants: readonly StreamVariant[] = [
   variant('writtenBeforeChange'),
   variant('slotsMarkedWithAttempt'),
   variant('writeSparesNewestValid'),
+  variant('storeBoundToTerm', 30, fickleStream),
 ]
