@@ -11,14 +11,24 @@ export interface Answered {
   touched(): void
 }
 
-/** An answer that waits until what it saw or wrote is committed. */
-export interface Waiter {
+/** Who waits until what was seen or written is committed. */
+export type Waiter = AnswerWaiter | CommitWaiter
+
+/** A client's answer. */
+export interface AnswerWaiter {
   readonly pipe: Answered
   /** Of the operation, in the pipe. */
   readonly id: number
   readonly isWrite: boolean
   /** See answers.ts. */
   readonly answer: Uint8Array
+}
+
+/** Something of this shard's own. It is called at the end of a turn, between units of user code. */
+export interface CommitWaiter {
+  readonly pipe?: undefined
+  /** Not called when this replica ceased to be primary: then nobody knows here. */
+  readonly committed: () => void
 }
 
 export class HeldPartition {

@@ -142,6 +142,10 @@ export class Partitions {
     this.#settling.touch(held)
   }
 
+  get budget(): MemoryBudget {
+    return this.#options.budget
+  }
+
   find(partition: number): HeldPartition | undefined {
     return this.#held[partition]
   }

@@ -13,7 +13,7 @@ import { unreachable } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { ReplicaRequest } from '../partitioning/partition-table.ts'
 import { writeAnswer } from './answers.ts'
-import type { Answered, HeldPartition, Waiter } from './held-partition.ts'
+import type { Answered, AnswerWaiter, HeldPartition } from './held-partition.ts'
 import { outcomeUnknown } from './refusals.ts'
 import type { ReplicationFrames } from './replication-frames.ts'
 
@@ -140,6 +140,10 @@ export class Settling {
 
   #answer({ replica }: HeldPartition): void {
     for (const { waiter, outcome } of replica.takeAnswered()) {
+      if (waiter.pipe === undefined) {
+        if (outcome === 'committed') waiter.committed()
+        continue
+      }
       const { pipe } = waiter
       if (pipe.isClosed) continue
       if (outcome === 'committed') writeAnswer(pipe.writer, waiter.id, waiter.answer)
@@ -148,7 +152,7 @@ export class Settling {
     }
   }
 
-  #writeUnknown({ pipe, id, isWrite }: Waiter): void {
+  #writeUnknown({ pipe, id, isWrite }: AnswerWaiter): void {
     if (isWrite) pipe.writer.error(id, outcomeUnknown('another shard serves the partition since, and may hold it or not'))
     else pipe.writer.notNow(id)
   }

@@ -23,6 +23,7 @@ import { Admission } from './admission.ts'
 import { DataService } from './data-service.ts'
 import { errorOf, failureOf } from './failure.ts'
 import { Gateway } from './gateway.ts'
+import { ShardStateStore, type StateStoreOptions } from './jobs/state-store.ts'
 import { Invokes } from './invokes.ts'
 import { ShardLocalMaps } from './local-maps.ts'
 import { LoopTurn } from './loop-turn.ts'
@@ -72,6 +73,8 @@ export interface ShardJobs {
 export interface ShardJobsNeeds {
   readonly self: ShardId
   readonly maps: LocalMaps
+  /** The state of an attempt on partitions of this shard. */
+  createStateStore(of: Pick<StateStoreOptions, 'job' | 'attempt' | 'restore'>): ShardStateStore
   readonly slices: Slices
   readonly userCode: UserCode
   readonly clock: Clock
@@ -194,6 +197,7 @@ export class Shard implements PeerListener {
         clock,
         cacheMaxBytes: Math.min(copiesMaxBytes, limits.memoryMaxBytes * copiesShare),
       }),
+      createStateStore: of => new ShardStateStore({ ...of, partitions: this.#partitions, clock, later: options.later }),
       slices: userCode.slices,
       userCode,
       clock,

@@ -25,7 +25,7 @@ import type { UserCode } from '../user-code/user-code.ts'
 import { JobAttempt } from './job-attempt.ts'
 import { callUserCode } from './user-call.ts'
 
-export interface JobHostOptions extends Omit<ShardJobsNeeds, 'userCode'> {
+export interface JobHostOptions extends Omit<ShardJobsNeeds, 'userCode' | 'createStateStore'> {
   readonly userCode: Pick<UserCode, 'evaluateModule' | 'describeFailure' | 'clearQuarantine'>
   readonly connectorOf: (kind: string) => SourceConnector
 }
