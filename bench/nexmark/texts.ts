@@ -1,7 +1,41 @@
 /** Words for events: names, places, channels, and texts of any length that are cut out of one long one. */
 
-const firstNames = ['Peter', 'Paul', 'Luke', 'John', 'Saul', 'Vicky', 'Kate', 'Julie', 'Sarah', 'Deiter', 'Walter', 'Ines', 'Omar', 'Wei', 'Aiko', 'Noor']
-const lastNames = ['Shultz', 'Abrams', 'Spencer', 'White', 'Bartels', 'Walton', 'Smith', 'Jones', 'Noris', 'Okafor', 'Tanaka', 'Silva', 'Novak', 'Haddad', 'Larsen', 'Moreau']
+const firstNames = [
+  'Peter',
+  'Paul',
+  'Luke',
+  'John',
+  'Saul',
+  'Vicky',
+  'Kate',
+  'Julie',
+  'Sarah',
+  'Deiter',
+  'Walter',
+  'Ines',
+  'Omar',
+  'Wei',
+  'Aiko',
+  'Noor',
+]
+const lastNames = [
+  'Shultz',
+  'Abrams',
+  'Spencer',
+  'White',
+  'Bartels',
+  'Walton',
+  'Smith',
+  'Jones',
+  'Noris',
+  'Okafor',
+  'Tanaka',
+  'Silva',
+  'Novak',
+  'Haddad',
+  'Larsen',
+  'Moreau',
+]
 export const names: readonly string[] = firstNames.flatMap(first => lastNames.map(last => `${first} ${last}`))
 
 export const states: readonly string[] = ['AZ', 'CA', 'ID', 'OR', 'WA', 'WY']

@@ -10,7 +10,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { NearstateError } from '../../base/errors.ts'
-import { beginAttempt, JobState, type JobStateOptions } from '../../grid/job-state.ts'
+import { beginAttempt, type JobState, type JobStateOptions } from '../../grid/job-state.ts'
 import type { PartitionStore } from '../../storage/partition-store.ts'
 import type { StateRecord, StateStore } from '../../streaming/ports.ts'
 import { okAnswer } from '../answers.ts'
