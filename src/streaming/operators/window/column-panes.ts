@@ -11,7 +11,8 @@
  * 2. Undo: before a run changes columns, `save` copies the numbers of its positions; `rollback` puts them back, the oldest last.
  *    Marks, slots and positions stay: an empty position holds nothing.
  * 3. A slot is free again when the last pane that its key was in is gone. What a unit that was undone left over is found by a sweep.
- * 4. A section that was cut off while it was read is read again at rollback, before anything else sees it.
+ * 4. A section that was cut off while it was decoded is decoded again at rollback, before anything else sees it, from the bytes that were
+ *    read: by then the store may refuse, and a rollback never throws.
  */
 import type { KeyCodec } from '../../../keys/key-codec.ts'
 import { timedKey, timeOfKey } from '../../state/record-key.ts'
@@ -75,7 +76,7 @@ export class ColumnPanes implements StateTable, ObjectUndo {
   #writing: Dirty[] = []
   #writingIn = 0
   #cursor = 0
-  #loading: Dirty | undefined
+  #loading: { readonly pane: Pane; readonly section: number; readonly value: Uint8Array } | undefined
   #gone = 0
   #placing: Pane | undefined
 
@@ -225,7 +226,7 @@ export class ColumnPanes implements StateTable, ObjectUndo {
   }
 
   rollback(): void {
-    if (this.#loading !== undefined) this.#load(this.#loading)
+    if (this.#loading !== undefined) this.#decodeRead(this.#loading)
     const { numberCount } = this.#aggregation
     for (let k = this.#savedSlots.length - 1; k >= 0; k -= 1) {
       const { cells } = this.#savedPanes[k] as Pane
@@ -274,13 +275,16 @@ export class ColumnPanes implements StateTable, ObjectUndo {
     return this.#stored.nextTime < before
   }
 
-  #load(what: Dirty): void {
-    const { pane, section } = what
-    this.#loading = what
+  #load({ pane, section }: Dirty): void {
     const partition = Math.floor(section / sectionsPerPartition)
     const value = this.#state.read(partition, this.#keyOf(pane, section))
     if (value === undefined) pane.flags[section] = (pane.flags[section] as number) | isLoadedFlag
-    else this.#decode(pane, section, value)
+    else this.#decodeRead({ pane, section, value: value.slice() })
+  }
+
+  #decodeRead(read: { readonly pane: Pane; readonly section: number; readonly value: Uint8Array }): void {
+    this.#loading = read
+    this.#decode(read.pane, read.section, read.value)
     this.#loading = undefined
   }
 

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { avg, count, countDistinct, max, min, sum } from '../../../../src/entry/stream.ts'
 import { PaneWindowOperator, type PaneWindowOptions } from '../../../../src/streaming/operators/window/pane-window.ts'
-import { type Event, type Make, maybeCut, random, rig, texts } from './rig.ts'
+import { MemoryState } from '../../../../src/streaming/state/memory-state.ts'
+import { encodeValue } from '../../../../src/wire/value-codec.ts'
+import { type Event, type Make, maybeCut, partitionsOfRig, random, rig, Shard, texts } from './rig.ts'
 
 interface Row {
   readonly v: number
@@ -112,4 +114,34 @@ describe('windows by panes', () => {
       outputs.every(({ row, time, key }) => time === (row as { windowEnd: number }).windowEnd - 1 && key === (row as { key: unknown }).key),
     ).toBe(true)
   })
+})
+
+it('a window whose store refuses while a stored pane is read is undone all the same', () => {
+  const memory = new MemoryState(partitionsOfRig)
+  const partitions = Array.from({ length: partitionsOfRig }, (_, partition) => partition)
+  const shardOf = (attempt: number, n: number, isRefusing: () => boolean): Shard => {
+    const point = { attempt: attempt - 1, n }
+    for (const partition of partitions) memory.begin(partition, attempt, point)
+    const store = memory.store(attempt, point)
+    const read = (...at: Parameters<typeof store.read>): Uint8Array | undefined => {
+      if (isRefusing()) throw new Error('another attempt has begun')
+      return store.read(...at)
+    }
+    return new Shard(windows({ sizeMs: 100, everyMs: 100 }), 'fail', { ...store, read }, partitions, [], [])
+  }
+  const row: Event = { key: 'a', time: 10, row: { v: 1, t: 't' } }
+  const first = shardOf(1, 0, () => false)
+  first.feed([row])
+  first.state.passBarrier(1)
+  first.run(() => void first.state.encodeSome(100))
+  const store = memory.store(1, { attempt: 0, n: 0 })
+  for (const partition of partitions) {
+    store.endBarrier(partition, 1, encodeValue({ watermark: '-Infinity', kept: first.state.mark(partition, 0).kept }), () => undefined)
+  }
+  let isRefusing = true
+  const second = shardOf(2, 1, () => isRefusing)
+  expect(() => second.feed([row])).toThrow('another attempt has begun')
+  expect(() => second.operator.rollback()).not.toThrow()
+  isRefusing = false
+  expect(() => second.feed([row])).not.toThrow()
 })
