@@ -164,6 +164,7 @@ describe('frames', () => {
           count: to - from,
           watermark: 42,
           idle: true,
+          last: false,
           body: undefined,
         })
         const back = readRows(frame, codec)
