@@ -20,8 +20,9 @@ import type { KeyCodec } from '../../keys/key-codec.ts'
 import { type KeyId, keyIdOf } from '../operators/key-id.ts'
 import type { Undoable, Unit } from '../operators/unit.ts'
 import { recordKey, timedKey } from './record-key.ts'
-import type { StageState, StateTable } from './stage-state.ts'
+import type { StageState } from './stage-state.ts'
 import { StoredOrder } from './stored-order.ts'
+import { WriteQueue } from './write-queue.ts'
 
 export type Timers = Map<string, number>
 
@@ -86,7 +87,7 @@ type Written = readonly [value: unknown, timers?: readonly (string | number)[]]
 
 const noTimers: Timers = new Map()
 
-export class KeyTable<V> implements StateTable {
+export class KeyTable<V> {
   readonly state: StageState
   /** The ordered records of the timers. */
   readonly storedTimers: StoredOrder
@@ -96,11 +97,7 @@ export class KeyTable<V> implements StateTable {
   readonly #entries = new Map<KeyId, KeyEntry<V>>()
   readonly #undo: boolean
   #goneCount = 0
-  #dirty: KeyEntry<V>[] = []
-  /** Entries of the barrier passed, the interval that it ended, and how far they are written. */
-  #writing: KeyEntry<V>[] = []
-  #writingIn = 0
-  #cursor = 0
+  readonly #queue: WriteQueue<KeyEntry<V>>
 
   constructor(state: StageState, unit: Unit, options: KeyTableOptions<V>) {
     this.state = state
@@ -109,7 +106,14 @@ export class KeyTable<V> implements StateTable {
     this.#options = options
     this.#idOf = keyIdOf(options.keyCodec)
     this.#undo = unit.undo
-    state.addTable(this)
+    this.#queue = new WriteQueue(state, {
+      markOf: entry => entry.dirtyIn,
+      setMark: (entry, interval) => {
+        entry.dirtyIn = interval
+      },
+      layDown: entry => this.#layDown(entry),
+      written: entry => this.#forgetGone(entry),
+    })
   }
 
   /** Keys in memory. */
@@ -147,13 +151,13 @@ export class KeyTable<V> implements StateTable {
       this.#unit.changing({ undo: () => this.#drop(entry) })
     }
     this.#entries.set(id, entry)
-    this.#markDirty(entry)
+    this.#queue.mark(entry)
     return entry
   }
 
   /** To be called before the entry changes. */
   changing(entry: KeyEntry<V>): void {
-    if (entry.dirtyIn !== this.state.interval) this.#markDirty(entry)
+    if (entry.dirtyIn !== this.state.interval) this.#queue.mark(entry)
     if (this.#undo && entry.savedIn !== this.#unit.number) entry.save(this.#unit, this.#options.copy)
   }
 
@@ -178,44 +182,11 @@ export class KeyTable<V> implements StateTable {
     this.state.lay(entry.partition, timerKey(timerTable, timeMs, encodeKey(keyCodec, entry.key), name), undefined)
   }
 
-  passBarrier(): void {
-    // What a barrier that was given up has left behind stays dirty, and is written with this one.
-    const isKept = this.state.rules.unwrittenStaysDirty
-    const left = this.#writing.slice(this.#cursor).filter(entry => isKept && entry.dirtyIn === this.#writingIn)
-    this.#writingIn = this.state.interval - 1
-    for (const entry of left) entry.dirtyIn = this.#writingIn
-    this.#writing = left.length === 0 ? this.#dirty : [...left, ...this.#dirty]
-    this.#dirty = []
-    this.#cursor = 0
-  }
-
-  encodeSome(limit: number): number {
-    const writing = this.#writing
-    const until = Math.min(writing.length, this.#cursor + limit)
-    const seen = until - this.#cursor
-    for (; this.#cursor < until; this.#cursor += 1) {
-      const entry = writing[this.#cursor] as KeyEntry<V>
-      if (entry.dirtyIn !== this.#writingIn) continue
-      this.#layDown(entry)
-      entry.dirtyIn = 0
-      if (entry.isGone && this.#entries.get(entry.id) === entry) {
-        this.#entries.delete(entry.id)
-        this.#goneCount -= 1
-      }
-    }
-    if (seen > 0 && this.#cursor === writing.length) {
-      this.#writing = []
-      this.#cursor = 0
-    }
-    return seen
-  }
-
-  #markDirty(entry: KeyEntry<V>): void {
-    const { interval } = this.state
-    if (interval === 0) return
-    if (entry.dirtyIn !== 0 && entry.dirtyIn !== interval && this.state.rules.writtenBeforeChange) this.#layDown(entry)
-    this.#dirty.push(entry)
-    entry.dirtyIn = interval
+  /** Its tombstone is laid down. */
+  #forgetGone(entry: KeyEntry<V>): void {
+    if (!entry.isGone || this.#entries.get(entry.id) !== entry) return
+    this.#entries.delete(entry.id)
+    this.#goneCount -= 1
   }
 
   #layDown(entry: KeyEntry<V>): void {

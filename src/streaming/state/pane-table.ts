@@ -15,8 +15,9 @@ import type { KeyCodec } from '../../keys/key-codec.ts'
 import { type KeyId, keyIdOf } from '../operators/key-id.ts'
 import type { Undoable, Unit } from '../operators/unit.ts'
 import { timedKey, timeOfKey } from './record-key.ts'
-import type { StageState, StateTable } from './stage-state.ts'
+import type { StageState } from './stage-state.ts'
 import { StoredOrder } from './stored-order.ts'
+import { WriteQueue } from './write-queue.ts'
 
 export class PaneEntry<V> implements Undoable {
   readonly pane: Pane<V>
@@ -68,7 +69,7 @@ export interface PaneTableOptions<V> {
   readonly copy: (value: V) => V
 }
 
-export class PaneTable<V> implements StateTable {
+export class PaneTable<V> {
   readonly state: StageState
   readonly #unit: Unit
   readonly #options: PaneTableOptions<V>
@@ -79,10 +80,7 @@ export class PaneTable<V> implements StateTable {
   readonly #closed = new Map<number, Pane<V>>()
   readonly #undo: boolean
   #size = 0
-  #dirty: PaneEntry<V>[] = []
-  #writing: PaneEntry<V>[] = []
-  #writingIn = 0
-  #cursor = 0
+  readonly #queue: WriteQueue<PaneEntry<V>>
 
   constructor(state: StageState, unit: Unit, options: PaneTableOptions<V>) {
     this.state = state
@@ -91,7 +89,14 @@ export class PaneTable<V> implements StateTable {
     this.#idOf = keyIdOf(options.keyCodec)
     this.#stored = new StoredOrder(state, options.table)
     this.#undo = unit.undo
-    state.addTable(this)
+    this.#queue = new WriteQueue(state, {
+      markOf: entry => entry.dirtyIn,
+      setMark: (entry, interval) => {
+        entry.dirtyIn = interval
+      },
+      layDown: entry => this.#layDown(entry),
+      written: entry => this.#forgetGone(entry),
+    })
   }
 
   /** Entries in memory. */
@@ -144,13 +149,13 @@ export class PaneTable<V> implements StateTable {
       this.#unit.changing({ undo: () => this.#drop(entry) })
     }
     pane.entries.set(id, entry)
-    this.#markDirty(entry)
+    this.#queue.mark(entry)
     return entry
   }
 
   /** To be called before the entry's value changes. */
   changing(entry: PaneEntry<V>): void {
-    if (entry.dirtyIn !== this.state.interval) this.#markDirty(entry)
+    if (entry.dirtyIn !== this.state.interval) this.#queue.mark(entry)
     if (this.#undo && entry.savedIn !== this.#unit.number) entry.save(this.#unit, this.#options.copy)
   }
 
@@ -182,43 +187,12 @@ export class PaneTable<V> implements StateTable {
     return this.#stored.hasUntil(upTo)
   }
 
-  passBarrier(): void {
-    const isKept = this.state.rules.unwrittenStaysDirty
-    const left = this.#writing.slice(this.#cursor).filter(entry => isKept && entry.dirtyIn === this.#writingIn)
-    this.#writingIn = this.state.interval - 1
-    for (const entry of left) entry.dirtyIn = this.#writingIn
-    this.#writing = left.length === 0 ? this.#dirty : [...left, ...this.#dirty]
-    this.#dirty = []
-    this.#cursor = 0
-  }
-
-  encodeSome(limit: number): number {
-    const writing = this.#writing
-    const until = Math.min(writing.length, this.#cursor + limit)
-    const seen = until - this.#cursor
-    for (; this.#cursor < until; this.#cursor += 1) {
-      const entry = writing[this.#cursor] as PaneEntry<V>
-      if (entry.dirtyIn !== this.#writingIn) continue
-      this.#layDown(entry)
-      entry.dirtyIn = 0
-      if (entry.isGone && entry.pane.entries.get(entry.id) === entry) {
-        entry.pane.entries.delete(entry.id)
-        if (entry.pane.entries.size === 0) this.#closed.delete(entry.pane.end)
-      }
-    }
-    if (seen > 0 && this.#cursor === writing.length) {
-      this.#writing = []
-      this.#cursor = 0
-    }
-    return seen
-  }
-
-  #markDirty(entry: PaneEntry<V>): void {
-    const { interval } = this.state
-    if (interval === 0) return
-    if (entry.dirtyIn !== 0 && entry.dirtyIn !== interval && this.state.rules.writtenBeforeChange) this.#layDown(entry)
-    this.#dirty.push(entry)
-    entry.dirtyIn = interval
+  /** Its tombstone is laid down. */
+  #forgetGone(entry: PaneEntry<V>): void {
+    const { entries, end } = entry.pane
+    if (!entry.isGone || entries.get(entry.id) !== entry) return
+    entries.delete(entry.id)
+    if (entries.size === 0) this.#closed.delete(end)
   }
 
   #layDown(entry: PaneEntry<V>): void {

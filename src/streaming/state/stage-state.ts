@@ -6,9 +6,9 @@
  *   KeyTable     one value per key, and named timers of that key (process, aggregate, session, dedupe, joins, topN, ...)
  *   KeyTimers    the due timers of a KeyTable, for event time or another clock
  *   PaneTable    one value per (pane, key), closed in order of the panes' ends (tumbling and sliding windows)
- * An operator with its own working state (typed arrays per pane, say) implements StateTable itself:
+ * An operator with its own working state (typed arrays per pane, say) keeps the marks itself, and a WriteQueue of what is marked:
  *
- *   event:   const entry = map.get(id); if (entry.dirtyIn !== state.interval) table.changing(entry); ...change it
+ *   event:   const entry = map.get(id); if (entry.dirtyIn !== state.interval) queue.mark(entry); ...change it
  *   barrier: what is dirty now belongs to barrier n (`passBarrier`); it is encoded later, in slices (`encodeSome`), while events go on
  *   rule:    an entry that is dirty for a barrier passed and is about to change again is encoded before it changes
  *

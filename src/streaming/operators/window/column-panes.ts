@@ -16,8 +16,9 @@
  */
 import type { KeyCodec } from '../../../keys/key-codec.ts'
 import { timedKey, timeOfKey } from '../../state/record-key.ts'
-import type { StageState, StateTable } from '../../state/stage-state.ts'
+import type { StageState } from '../../state/stage-state.ts'
 import { StoredOrder } from '../../state/stored-order.ts'
+import { WriteQueue } from '../../state/write-queue.ts'
 import { type KeyId, keyIdOf } from '../key-id.ts'
 import type { Undoable, Unit } from '../unit.ts'
 import type { Aggregation } from './aggregation.ts'
@@ -56,7 +57,7 @@ interface Dirty {
   readonly section: number
 }
 
-export class ColumnPanes implements StateTable, ObjectUndo {
+export class ColumnPanes implements ObjectUndo {
   readonly slots: KeySlots
   readonly idOf: (key: unknown) => KeyId
   /** Earliest first. */
@@ -72,10 +73,7 @@ export class ColumnPanes implements StateTable, ObjectUndo {
   /** Without checkpoints nothing is ever marked: all panes share them. */
   readonly #marks: Int32Array | undefined
   readonly #flags: Uint8Array | undefined
-  #dirty: Dirty[] = []
-  #writing: Dirty[] = []
-  #writingIn = 0
-  #cursor = 0
+  readonly #queue: WriteQueue<Dirty>
   #loading: { readonly pane: Pane; readonly section: number; readonly value: Uint8Array } | undefined
   #gone = 0
   #placing: Pane | undefined
@@ -100,7 +98,13 @@ export class ColumnPanes implements StateTable, ObjectUndo {
       this.#marks = new Int32Array(this.#sections)
       this.#flags = new Uint8Array(this.#sections)
     }
-    state.addTable(this)
+    this.#queue = new WriteQueue(state, {
+      markOf: ({ pane, section }) => pane.marks[section] as number,
+      setMark: ({ pane, section }, interval) => {
+        pane.marks[section] = interval
+      },
+      layDown: ({ pane, section }) => this.#layDown(pane, section),
+    })
   }
 
   /** No pane that begins before it is in the store only; infinite: none is. */
@@ -253,11 +257,7 @@ export class ColumnPanes implements StateTable, ObjectUndo {
 
   #markDirty(pane: Pane, section: number): void {
     const { interval } = this.#state
-    const mark = pane.marks[section] as number
-    if (interval === 0 || mark === interval) return
-    if (mark !== 0) this.#layDown(pane, section)
-    this.#dirty.push({ pane, section })
-    pane.marks[section] = interval
+    if (interval !== 0 && pane.marks[section] !== interval) this.#queue.mark({ pane, section })
   }
 
   /** Between units: what only the store has of panes that begin before `before`, in pieces; true: there is more. */
@@ -305,33 +305,6 @@ export class ColumnPanes implements StateTable, ObjectUndo {
 
   #keyOf(pane: Pane, section: number): Uint8Array {
     return timedKey(this.#table, pane.start, Uint8Array.of(section % sectionsPerPartition))
-  }
-
-  passBarrier(): void {
-    // What a barrier that was given up has left behind stays dirty, and is written with this one.
-    const left = this.#writing.slice(this.#cursor).filter(({ pane, section }) => pane.marks[section] === this.#writingIn)
-    this.#writingIn = this.#state.interval - 1
-    for (const { pane, section } of left) pane.marks[section] = this.#writingIn
-    this.#writing = left.length === 0 ? this.#dirty : [...left, ...this.#dirty]
-    this.#dirty = []
-    this.#cursor = 0
-  }
-
-  encodeSome(limit: number): number {
-    const writing = this.#writing
-    const until = Math.min(writing.length, this.#cursor + limit)
-    const seen = until - this.#cursor
-    for (; this.#cursor < until; this.#cursor += 1) {
-      const { pane, section } = writing[this.#cursor] as Dirty
-      if (pane.marks[section] !== this.#writingIn) continue
-      this.#layDown(pane, section)
-      pane.marks[section] = 0
-    }
-    if (seen > 0 && this.#cursor === writing.length) {
-      this.#writing = []
-      this.#cursor = 0
-    }
-    return seen
   }
 
   #layDown(pane: Pane, section: number): void {
