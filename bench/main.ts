@@ -4,7 +4,7 @@ import { cpus } from 'node:os'
 import { type Benchmark, formatReport } from './report.ts'
 
 /** In `bench/<name>.ts`, each exporting `benchmark`. */
-const names = ['store', 'ops', 'retail', 'failover', 'replication', 'scaling', 'soak'] as const
+const names = ['store', 'ops', 'retail', 'failover', 'replication', 'scaling', 'soak', 'nexmark', 'recovery', 'stream-soak'] as const
 
 async function load(name: string): Promise<Benchmark> {
   const module = (await import(new URL(`${name}.ts`, import.meta.url).href)) as { readonly benchmark?: Benchmark }

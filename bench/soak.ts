@@ -2,9 +2,9 @@
  * A steady load of reads and writes on three nodes, the heap and memory of every process watched: `--minutes N` (default 30).
  * Memory must not grow after the first third; no call may fail.
  */
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startDevCluster } from '../src/node/dev.ts'
+import { residentMb } from './memory.ts'
 import { type Benchmark, type BenchRow, figure } from './report.ts'
 import { startSide } from './rounds.ts'
 import type { PacedResult } from './scaling/load.ts'
@@ -53,9 +53,4 @@ export const benchmark: Benchmark = {
       await cluster.stop()
     }
   },
-}
-
-const residentMb = (pid: number): number => {
-  const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1])
-  return (pages * 4096) / 1e6
 }

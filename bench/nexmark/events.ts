@@ -45,3 +45,12 @@ export const isPerson = (event: Event): event is Person => event.kind === 'perso
 export const isAuction = (event: Event): event is Auction => event.kind === 'auction'
 export const isBid = (event: Event): event is Bid => event.kind === 'bid'
 export const timeOf = (event: Event): number => event.dateTime
+
+const hasLast = (text: string | undefined): boolean => text === undefined || text.charCodeAt(text.length - 1) > 0
+
+/** Reads every text to its end: one that was put together of pieces, or cut out of another, has to be there as a whole. */
+export function areTextsWhole(event: Event): boolean {
+  if (event.kind === 'bid') return hasLast(event.channel) && hasLast(event.url) && hasLast(event.extra)
+  if (event.kind === 'auction') return hasLast(event.itemName) && hasLast(event.description) && hasLast(event.extra)
+  return hasLast(event.name) && hasLast(event.emailAddress) && hasLast(event.creditCard) && hasLast(event.extra)
+}

@@ -5,7 +5,7 @@
  * so many persons and auctions, and exists already.
  */
 import type { Auction, Bid, Event, Person } from './events.ts'
-import { cities, hotChannels, hotUrls, itemNames, names, numberedUrl, passage, states } from './texts.ts'
+import { addresses, cities, fourDigits, hotChannels, hotUrls, itemNames, names, numberedUrl, passage, states } from './texts.ts'
 
 export interface GeneratorOptions {
   readonly seed: number
@@ -13,10 +13,9 @@ export interface GeneratorOptions {
   readonly rate?: number
   /** Without the long texts. */
   readonly light?: boolean
-  /**
-   * For speed: bids and sellers spread evenly over so many auctions and persons, with none that are hot, and so many auctions are open at
-   * once. Default: hot ones, 100 auctions and 1000 persons.
-   */
+  /** For measurements: none are hot, so many auctions are open at once, and bids and sellers spread evenly over the last so many. */
+  readonly open?: number
+  /** For measurements: as `open`, and the bids go to the first so many auctions for ever, so that a query by auction has so many keys. */
   readonly keys?: number
 }
 
@@ -52,11 +51,12 @@ function priceOf(bits: number): number {
 }
 
 /** A function from the number of an event to the event. */
-export function eventsOf({ seed, rate = defaultRate, light = false, keys }: GeneratorOptions): (n: number) => Event {
+export function eventsOf({ seed, rate = defaultRate, light = false, keys, open = keys }: GeneratorOptions): (n: number) => Event {
   const seeded = mix(mix(seed) + mix(Math.floor(seed / 2 ** 32) + step))
-  const auctionsBack = keys ?? block
-  const personsBack = keys ?? 1000
-  const isHot = keys === undefined
+  const auctionsBack = open ?? block
+  const personsBack = open ?? 1000
+  const isHot = open === undefined
+  const isFixed = keys !== undefined
   // 3 of 50 events are auctions, and `auctionsBack` of them are to be open on average.
   const lifetimeMax = Math.max(1, Math.floor((2 * auctionsBack * 50 * 1000) / (3 * rate)))
 
@@ -67,13 +67,13 @@ export function eventsOf({ seed, rate = defaultRate, light = false, keys }: Gene
     const first = drawOf(n)
     const second = mix(first + step)
     const id = firstId + n / 50
-    const name = names[below(first, names.length)] as string
+    const number = below(first, names.length)
     const third = mix(second + step)
     const person = {
       kind: 'person',
       id,
-      name,
-      emailAddress: `${name.replace(' ', '.').toLowerCase()}@${third >>> 22}.example`,
+      name: names[number] as string,
+      emailAddress: `${addresses[number] as string}@${third >>> 22}.example`,
       creditCard: `${digits(first)} ${digits(first >>> 16)} ${digits(second)} ${digits(second >>> 16)}`,
       city: cities[below(second, cities.length)] as string,
       state: states[below(third, states.length)] as string,
@@ -120,7 +120,10 @@ export function eventsOf({ seed, rate = defaultRate, light = false, keys }: Gene
     const lastAuction = group * 3 + 2
     let auction: number
     if (isHot && (first & 1) === 0) auction = lastAuction - (lastAuction % block)
-    else auction = lastAuction - below(second, lastAuction < auctionsBack ? lastAuction + 1 : auctionsBack)
+    else {
+      auction = below(second, lastAuction < auctionsBack ? lastAuction + 1 : auctionsBack)
+      if (!isFixed) auction = lastAuction - auction
+    }
     let bidder: number
     if (isHot && (first & 6) !== 0) bidder = hotBidderOf(group)
     else bidder = group - below(mix(second + step), group < personsBack ? group + 1 : personsBack)
@@ -157,7 +160,7 @@ function hotBidderOf(lastPerson: number): number {
   return first === 0 ? 0 : first - block + 1
 }
 
-const digits = (bits: number): string => String((bits & 0xffff) % 10_000).padStart(4, '0')
+const digits = (bits: number): string => fourDigits[(bits & 0xffff) % fourDigits.length] as string
 
 /**
  * In which order events come that may be late by `span` places: event `order(i)` is the i-th. Every run of `span` events is turned

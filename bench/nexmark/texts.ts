@@ -37,6 +37,9 @@ const lastNames = [
   'Moreau',
 ]
 export const names: readonly string[] = firstNames.flatMap(first => lastNames.map(last => `${first} ${last}`))
+/** Before the @. */
+export const addresses: readonly string[] = names.map(name => name.replace(' ', '.').toLowerCase())
+export const fourDigits: readonly string[] = Array.from({ length: 10_000 }, (_, i) => String(i).padStart(4, '0'))
 
 export const states: readonly string[] = ['AZ', 'CA', 'ID', 'OR', 'WA', 'WY']
 export const cities: readonly string[] = [

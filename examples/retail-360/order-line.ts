@@ -17,8 +17,11 @@ export interface OrderLine {
 
 export const isCancellation = (invoiceNo: string): boolean => invoiceNo.startsWith('C')
 
-export const OrderLineSchema = schemaOf((value): OrderLine => {
-  const fields = fieldsOf(value, 'a line')
+export const OrderLineSchema = schemaOf((value): OrderLine => orderLineOf(fieldsOf(value, 'a line')))
+
+export type Fields = Readonly<Record<string, unknown>>
+
+export function orderLineOf(fields: Fields): OrderLine {
   const quantity = readQuantity(text(fields, 'Quantity'))
   const revenueMills = quantity * readMills(text(fields, 'UnitPrice'))
   if (!Number.isSafeInteger(revenueMills)) throw new Refusal('Quantity x UnitPrice is beyond what can be counted exactly')
@@ -32,16 +35,16 @@ export const OrderLineSchema = schemaOf((value): OrderLine => {
     date,
     at: readTime(date),
   }
-})
+}
 
-function text(fields: Readonly<Record<string, unknown>>, name: string): string {
+function text(fields: Fields, name: string): string {
   const value = fields[name]
   if (typeof value !== 'string') throw new Refusal(`column ${name} is missing`)
   return value
 }
 
 /** What is a key later must not be empty. */
-function nonEmpty(fields: Readonly<Record<string, unknown>>, name: string): string {
+export function nonEmpty(fields: Fields, name: string): string {
   const value = text(fields, name)
   if (value === '') throw new Refusal(`${name} is empty`)
   return value

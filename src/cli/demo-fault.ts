@@ -35,7 +35,15 @@ const pauseMs = 50
 const beforeMs = 1000
 const redundancyWithinMs = 60_000
 
-/** Kills the last node with SIGKILL, and goes on until all copies are back. */
+/** Kills the last node with SIGKILL. */
+export function killLast(cluster: DevCluster): { readonly name: string; readonly pid: number } {
+  const victim = cluster.nodes.at(-1)
+  if (victim === undefined) throw new NearstateError('INTERNAL', 'There is no node to kill')
+  process.kill(victim.pid, 'SIGKILL')
+  return victim
+}
+
+/** Kills the last node, and goes on until all copies are back. */
 export async function killUnderLoad(cluster: DevCluster, signal: AbortSignal): Promise<FaultResult> {
   const clients: Grid[] = []
   let ledger: Ledger | undefined
@@ -47,10 +55,8 @@ export async function killUnderLoad(cluster: DevCluster, signal: AbortSignal): P
     await redundancy(grid, signal)
     await ledger.start()
     await sleep(beforeMs, undefined, { signal })
-    const victim = cluster.nodes.at(-1)
-    if (victim === undefined) throw new NearstateError('INTERNAL', 'There is no node to kill')
     ledger.takeGapsMs()
-    process.kill(victim.pid, 'SIGKILL')
+    const victim = killLast(cluster)
     const killedAtMs = performance.now()
     await redundancy(grid, signal, victim.pid)
     const redundancyBackMs = Math.round(performance.now() - killedAtMs)
@@ -82,7 +88,8 @@ export async function redundancy(grid: Grid, signal: AbortSignal, withoutPid?: n
   }
 }
 
-function isRedundant({ members, partitions, backups }: ClusterDescription, withoutPid: number | undefined): boolean {
+/** Every partition has all its copies. */
+export function isRedundant({ members, partitions, backups }: ClusterDescription, withoutPid?: number): boolean {
   const live = members.filter(({ status }) => status === 'alive' || status === 'joining')
   if (members.some(({ pid, status }) => pid === withoutPid && status === 'alive')) return false
   const wanted = Math.min(backups, live.length - 1)

@@ -12,6 +12,10 @@ interface JobResult extends RetailFigures {
   readonly reads: number
   readonly readP50Ms: number
   readonly readP99Ms: number
+  /** The node that was killed while the job ran; null: none, or it was done before. */
+  readonly replayKilled: string | null
+  readonly checkpoints: number
+  readonly restarts: number
   readonly console: null
 }
 
@@ -69,6 +73,7 @@ export function summaryText(result: DemoResult, ranMs: number): string {
       'broken',
       result.deadLetters === 0 ? 'none' : `${grouped(result.deadLetters)}, kept in map "retail-360.dead-letters" with file and line`,
     ),
+    row('checkpoints', checkpointsText(result)),
     '',
     title('What the grid knows now'),
     row('customers', `${grouped(result.customers)} profiles, each up to date with its last order line`),
@@ -99,6 +104,11 @@ export function summaryText(result: DemoResult, ranMs: number): string {
     '',
   )
   return lines.join('\n')
+}
+
+function checkpointsText({ checkpoints, replayKilled, restarts }: DemoResult): string {
+  if (replayKilled === null) return grouped(checkpoints)
+  return `${grouped(checkpoints)}; ${replayKilled} was killed meanwhile, and the job went on from the last one (${counted(restarts, 'restart')})`
 }
 
 function faultLines(result: DemoResult, title: (text: string) => string, row: (label: string, text: string) => string): readonly string[] {

@@ -13,7 +13,7 @@ import type { Grid } from '../client/grid.ts'
 import type { JobStatus } from '../client/jobs.ts'
 import type { DevCluster } from '../node/dev.ts'
 import { wholeNumber } from './arguments.ts'
-import { killUnderLoad, nothingKilled } from './demo-fault.ts'
+import { isRedundant, killLast, killUnderLoad, nothingKilled } from './demo-fault.ts'
 import { retailFigures } from './demo-figures.ts'
 import { Readers } from './demo-readers.ts'
 import { counted, type DemoResult, ProgressLine, progressText, summaryText } from './demo-summary.ts'
@@ -113,19 +113,25 @@ function tellPhase({ json }: DemoOptions, text: string): void {
   else if (json !== true || process.stderr.isTTY) process.stderr.write(`${text}\n`)
 }
 
-/** Runs the job with readers beside it, then kills a node under load, and prints what came of it. */
+/** Runs the job with readers beside it, kills a node meanwhile and another one under load behind it, and prints what came of it. */
 async function present(options: DemoOptions, cluster: DevCluster, grid: Grid, args: object, signal: AbortSignal): Promise<void> {
   const isHuman = options.json !== true
   const progress = new ProgressLine(isHuman && isTerminal())
   const readers = new Readers(grid)
   try {
-    const job = await grid.jobs.submit(jobFile, { args, timeout: '60s', signal })
+    const job = await grid.jobs.submit(jobFile, { args, checkpointInterval: '250ms', timeout: '60s', signal })
     const startedAt = performance.now()
     tellPhase(options, `Job "${job.name}" runs on every shard; readers ask for profiles meanwhile.`)
     readers.start()
+    let replayKilled: string | null = null
     const ended = await job.ended({
       signal,
       onStatus: status => {
+        if (options.nodes > 1 && replayKilled === null && canGoOn(status) && isRedundant(grid.cluster.describe())) {
+          replayKilled = killLast(cluster).name
+          progress.clear()
+          tellPhase(options, `Killed ${replayKilled}; the job goes on from its last checkpoint.`)
+        }
         const readP99Ms = readers.latencyMs.percentile(0.99)
         const seconds = (performance.now() - startedAt) / 1000
         progress.show(progressText({ lines: linesIn(status), seconds, reads: readers.latencyMs.count, readP99Ms }))
@@ -149,6 +155,9 @@ async function present(options: DemoOptions, cluster: DevCluster, grid: Grid, ar
       reads: latencyMs.count,
       readP50Ms: rounded(latencyMs.percentile(0.5)),
       readP99Ms: rounded(latencyMs.percentile(0.99)),
+      replayKilled,
+      checkpoints: ended.checkpoints,
+      restarts: ended.restarts,
       ...fault,
       console: null,
     }
@@ -171,5 +180,7 @@ async function keepUp(options: DemoOptions, cluster: DevCluster, signal: AbortSi
   await new Promise<void>(stop => signal.addEventListener('abort', () => stop(), { once: true }))
 }
 
+/** It has something to lose, and a checkpoint behind the first, which holds nothing yet. */
+const canGoOn = (status: JobStatus): boolean => status.status === 'running' && status.checkpoints >= 2 && linesIn(status) > 0
 const linesIn = (status: JobStatus): number => status.stages.find(stage => stage.kind === 'source')?.rowsOut ?? 0
 const rounded = (ms: number): number => Math.round(ms * 1000) / 1000

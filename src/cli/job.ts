@@ -1,12 +1,16 @@
-/** `nearstate job ...`: submit, list, show, cancel; progress on a terminal. */
+/** `nearstate job ...`: submit, list, show, suspend, resume, cancel, savepoints; progress on a terminal. */
 import { styleText } from 'node:util'
-import type { Command } from 'commander'
-import { formatDuration } from '../base/duration.ts'
+import { type Command, Option } from 'commander'
+import { formatByteSize } from '../base/byte-size.ts'
+import { type Duration, formatDuration } from '../base/duration.ts'
 import { NearstateError } from '../base/errors.ts'
-import type { JobHandle, JobState, JobStatus } from '../client/jobs.ts'
+import type { Guarantee, JobHandle, JobState, JobStatus } from '../client/jobs.ts'
 import { parseJson } from './arguments.ts'
 import { globalOptions, withGrid } from './cluster-access.ts'
+import { registerSavepoints } from './job-savepoints.ts'
 import { counted } from './demo-summary.ts'
+import { registerJobCheck } from './job-check.ts'
+import { registerJobState } from './job-state.ts'
 import { framesOf, isTerminal, printJson, printLine, printTable, reportError } from './output.ts'
 
 export function registerJob(program: Command): void {
@@ -16,6 +20,14 @@ export function registerJob(program: Command): void {
     .description('bundle a job file, check it and start it')
     .option('--name <name>', 'default: the name in the file')
     .option('--args <json>', "the job's arguments")
+    .addOption(
+      new Option('--guarantee <guarantee>', 'what a crash may do to state and output')
+        .choices(['exactly-once', 'at-least-once', 'none'])
+        .default('exactly-once'),
+    )
+    .option('--checkpoint-interval <duration>', 'time between checkpoints', '1s')
+    .option('--from <savepoint>', 'start from a savepoint: JOB/LABEL')
+    .option('--allow-state-loss', 'with --from: stages whose state does not fit begin with nothing')
     .option('--watch', 'wait until it has ended, and show how it goes')
     .action((file: string, options: SubmitFlags, command: Command) => submit(file, options, command))
   job
@@ -28,14 +40,29 @@ export function registerJob(program: Command): void {
     .option('--watch', 'wait until it has ended, and show how it goes')
     .action((name: string, options: { watch?: boolean }, command: Command) => show(name, options.watch === true, command))
   job
+    .command('suspend <name>')
+    .description('stop a job after a last checkpoint')
+    .action((name: string, _options, command: Command) => change(name, command, job => job.suspend()))
+  job
+    .command('resume <name>')
+    .description('start a suspended job again where its last checkpoint is')
+    .action((name: string, _options, command: Command) => change(name, command, job => job.resume()))
+  job
     .command('cancel <name>')
-    .description('stop a job; what it has written stays')
-    .action((name: string, _options, command: Command) => cancel(name, command))
+    .description('stop a job; what it has written stays, rows that it has collected go')
+    .action((name: string, _options, command: Command) => change(name, command, job => job.cancel()))
+  registerJobCheck(job)
+  registerJobState(job)
+  registerSavepoints(job)
 }
 
 interface SubmitFlags {
   readonly name?: string
   readonly args?: string
+  readonly guarantee: Guarantee
+  readonly checkpointInterval: Duration
+  readonly from?: string
+  readonly allowStateLoss?: boolean
   readonly watch?: boolean
 }
 
@@ -44,12 +71,17 @@ async function submit(file: string, flags: SubmitFlags, command: Command): Promi
   const submitOptions = {
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.args === undefined ? {} : { args: parseJson('--args', flags.args) }),
+    guarantee: flags.guarantee,
+    checkpointInterval: flags.checkpointInterval,
+    ...(flags.from === undefined ? {} : { from: flags.from }),
+    ...(flags.allowStateLoss === undefined ? {} : { allowStateLoss: flags.allowStateLoss }),
   }
   const status = await withGrid(options, async grid => {
     const job = await grid.jobs.submit(file, submitOptions)
     return flags.watch === true ? watch(job, options.json) : job.status()
   })
   if (status === undefined) return
+  if (!options.json) for (const warning of status.warnings) process.stderr.write(`Warning: ${warning}\n`)
   if (options.json) printJson(status)
   else if (flags.watch === true) printStages(status)
   else printLine(`Job "${status.name}" runs. "nearstate job show ${status.name} --watch" shows how it goes.`)
@@ -82,14 +114,19 @@ async function show(name: string, wait: boolean, command: Command): Promise<void
   if (status === undefined) return
   if (options.json) return printJson(status)
   printLine(`${status.name}: ${coloured(status.status)}, submitted ${formatTime(status.submittedAt)}, guarantee ${status.guarantee}`)
-  if (status.failure !== undefined) printLine(`failed: ${status.failure}`)
+  const { checkpoint, checkpoints, restarts } = status
+  if (checkpoint !== null)
+    printLine(
+      `${counted(checkpoints, 'checkpoint')}, the last at ${formatTime(checkpoint.at)} in ${formatDuration(checkpoint.durationMs)} with ${formatByteSize(checkpoint.bytes)}; ${counted(restarts, 'restart')}`,
+    )
+  if (status.failure !== undefined) printLine(`${status.status === 'failed' ? 'failed' : 'last trouble'}: ${status.failure}`)
   for (const frame of framesOf(status.failureStack).slice(0, 1)) printLine(frame)
   printStages(status)
 }
 
-async function cancel(name: string, command: Command): Promise<void> {
+async function change(name: string, command: Command, act: (job: JobHandle) => Promise<JobStatus>): Promise<void> {
   const options = globalOptions(command)
-  const status = await withGrid(options, grid => grid.jobs.get(name).cancel())
+  const status = await withGrid(options, grid => act(grid.jobs.get(name)))
   if (options.json) printJson(status)
   else printLine(`Job "${name}" is ${status.status}.`)
 }
@@ -134,7 +171,7 @@ function progressLine(status: JobStatus, elapsedMs: number): string {
 
 function printStages(status: JobStatus): void {
   printTable(
-    ['stage', 'kind', 'tasks', 'rows in', 'rows out', 'dead letters', 'late', 'watermark'],
+    ['stage', 'kind', 'tasks', 'rows in', 'rows out', 'dead letters', 'late', 'watermark', 'state', 'busy', 'blocked'],
     status.stages.map(stage => [
       stage.name,
       stage.kind,
@@ -144,6 +181,9 @@ function printStages(status: JobStatus): void {
       stage.deadLetters,
       stage.late,
       stage.watermark === null ? '' : formatTime(stage.watermark),
+      stage.stateBytes === 0 ? '' : formatByteSize(stage.stateBytes),
+      formatDuration(stage.busyMs),
+      formatDuration(stage.blockedMs),
     ]),
   )
 }
@@ -159,6 +199,8 @@ const colours: Partial<Record<JobState, 'green' | 'red' | 'yellow'>> = {
   completed: 'green',
   failed: 'red',
   cancelled: 'yellow',
+  restarting: 'yellow',
+  suspended: 'yellow',
 }
 
 function coloured(status: JobState): string {

@@ -77,7 +77,7 @@ export class Grid {
     })
     const calls = new AdminCalls(() => this.#topology.admin, timeoutMs)
     this.maps = new Maps(calls)
-    this.jobs = new Jobs(calls, deployTimeoutMs)
+    this.jobs = new Jobs(calls, deployTimeoutMs, { partitionCount: () => this.#router.partitionCount, timeoutMs })
     this.functions = {
       deploy: async (file, options) => {
         const { code, sourceMap, file: name } = await bundleFile(file)

@@ -1,10 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Duration, parseDuration } from '../base/duration.ts'
 import { invalidArgument } from '../base/errors.ts'
 import { bundleFile } from '../bundling/bundle-file.ts'
 import type { AdminCalls } from './admin-calls.ts'
+import type { AnyKey, KeySpace } from '../keys/key-space.ts'
 import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
+import { collectedRows, type RowOptions } from './job-rows.ts'
+import { JobStateMap } from './job-state.ts'
+import { StageReader, type StageReaderOptions } from './stage-reader.ts'
 
 export type JobState = 'starting' | 'running' | 'suspended' | 'restarting' | 'completed' | 'failed' | 'cancelled'
+
+export type Guarantee = 'exactly-once' | 'at-least-once' | 'none'
 
 export interface StageStatus {
   readonly name: string
@@ -17,6 +24,12 @@ export interface StageStatus {
   /** Milliseconds since the epoch; null: none yet, or the input has ended. */
   readonly watermark: number | null
   readonly stateBytes: number
+  /** Since the last start, all tasks together: milliseconds of work that began at this stage. Stages that run as one chain count at the first. */
+  readonly busyMs: number
+  /** The same for the time in which it had to wait because what is behind it was full: back-pressure. */
+  readonly blockedMs: number
+  /** Batches of rows that began here, by how long they took: up to 0.25, 0.5, 1, 2, 5, 10, 25, 100 ms, and longer. */
+  readonly batches: readonly number[]
 }
 
 /** The document that `nearstate job show --json` prints. */
@@ -24,15 +37,22 @@ export interface JobStatus {
   readonly name: string
   readonly id: string
   readonly status: JobState
-  readonly guarantee: string
+  readonly guarantee: Guarantee
   readonly submittedAt: number
   readonly restarts: number
   readonly endedAt?: number
-  /** Why it failed; with the stage and the user code's stack, where that is known. */
+  /** The savepoint that it began with: `JOB/LABEL`. */
+  readonly from?: string
+  /** Why it failed, or was restarted last; with the stage and the user code's stack, where that is known. */
   readonly failure?: string
   readonly failedStage?: string
   readonly failureStack?: string
+  /** The last one committed; `at` in milliseconds since the epoch. */
   readonly checkpoint: { readonly id: number; readonly at: number; readonly durationMs: number; readonly bytes: number } | null
+  /** Committed since it was submitted. */
+  readonly checkpoints: number
+  /** What was doubtful when it was submitted, each with its stage: state that grows without end, a map that the job reads and writes. */
+  readonly warnings: readonly string[]
   readonly stages: readonly StageStatus[]
 }
 
@@ -41,12 +61,69 @@ export interface SubmitOptions extends CallOptions {
   readonly name?: string
   /** JSON; the job's own schema checks it. */
   readonly args?: unknown
+  /**
+   * What a crash may do to state and output; default exactly-once. `none`: no checkpoints, and the job fails when a node that it runs
+   * on is lost or its partitions move.
+   */
+  readonly guarantee?: Guarantee
+  /** Between two checkpoints, 10 ms to 24 h; default 1 s. */
+  readonly checkpointInterval?: Duration
+  /** A savepoint to start from, as `job.savepoint(label)` gives it or by its name `JOB/LABEL`; it may be of another job, and of older code. */
+  readonly from?: Savepoint | string
+  /** With `from`: stages whose state in the savepoint does not fit the code begin with nothing; else the submit is refused, and says which. */
+  readonly allowStateLoss?: boolean
 }
 
-const later = {
-  checkpointInterval: 'checkpoints come with the whole stream engine, in a later release',
-  guarantee: 'guarantees other than none come with checkpoints, in a later release',
-  from: 'savepoints come with checkpoints, in a later release',
+/** Of the client. */
+export type StateReading = Pick<StageReaderOptions, 'partitionCount' | 'timeoutMs'>
+
+export interface JobFinding {
+  /** An error keeps the job from being started. */
+  readonly level: 'error' | 'warning'
+  /** Absent: it is about the whole job. */
+  readonly stage?: string
+  readonly message: string
+}
+
+export interface JobCheck {
+  readonly name: string
+  readonly findings: readonly JobFinding[]
+  /** Parts that each source can be read in at once, by its name. */
+  readonly splits: Readonly<Record<string, number>>
+  /** In the order of the job; each with what else its kind has. */
+  readonly stages: readonly {
+    readonly name: string
+    readonly kind: string
+    readonly inputs: readonly string[]
+    readonly [detail: string]: unknown
+  }[]
+  /** The stages as people read them, one a line. */
+  readonly text: string
+}
+
+/** A copy of a job's state and positions at one of its checkpoints. It stays when the job ends, until it is deleted. */
+export interface Savepoint {
+  /** `JOB/LABEL`. */
+  readonly name: string
+  readonly job: string
+  readonly label: string
+  /** When it was whole, in milliseconds since the epoch. */
+  readonly at: number
+  /** Hash of the code that wrote the state. */
+  readonly code: string
+}
+
+const savepointTimeoutMs = 600_000
+const submitOptions = ['name', 'args', 'guarantee', 'checkpointInterval', 'from', 'allowStateLoss', 'signal', 'timeout'] as const
+const checkOnlyOptions = ['name', 'args', 'guarantee', 'checkpointInterval', 'signal', 'timeout'] as const
+const emptySubmission = {
+  bundle: Buffer.alloc(0),
+  sourceMap: Buffer.alloc(0),
+  argsJson: '',
+  guarantee: '',
+  checkpointIntervalMs: 0,
+  from: '',
+  allowStateLoss: false,
 }
 const pollEveryMs = 100
 const ended: readonly JobState[] = ['completed', 'failed', 'cancelled']
@@ -55,21 +132,28 @@ const ended: readonly JobState[] = ['completed', 'failed', 'cancelled']
 export class Jobs {
   readonly #calls: AdminCalls
   readonly #submitTimeoutMs: number
+  readonly #reading: StateReading
 
-  constructor(calls: AdminCalls, submitTimeoutMs: number) {
+  constructor(calls: AdminCalls, submitTimeoutMs: number, reading: StateReading) {
     this.#calls = calls
     this.#submitTimeoutMs = submitTimeoutMs
+    this.#reading = reading
   }
 
   /** Bundles a job file (default export: `defineJob(...)`), checks it on the cluster and starts it. Resolves when its tasks run. */
   async submit(file: string, options: SubmitOptions = {}): Promise<JobHandle> {
-    checkOptions('submit', options, ['name', 'args', 'signal', 'timeout'], later)
-    const { code, sourceMap } = await bundleFile(file)
-    const argsJson = options.args === undefined ? '' : JSON.stringify(options.args)
-    if (argsJson === undefined) throw invalidArgument('Cannot submit job: args cannot be written as JSON')
-    const request = { name: options.name ?? '', bundle: Buffer.from(code), sourceMap: Buffer.from(sourceMap), argsJson }
+    checkOptions('submit', options, submitOptions)
+    const request = await submissionOf(file, options)
     const { json } = await this.#calls.once((admin, unary) => admin.submitJob(request, unary), options, this.#submitTimeoutMs)
     return this.get(statusOf(json).name)
+  }
+
+  /** All that `submit` would look at, without starting anything. Rejects when the file describes no job. */
+  async check(file: string, options: SubmitOptions = {}): Promise<JobCheck> {
+    checkOptions('check', options, checkOnlyOptions)
+    const request = await submissionOf(file, options)
+    const { json } = await this.#calls.repeatable((admin, unary) => admin.checkJob(request, unary), options, this.#submitTimeoutMs)
+    return JSON.parse(json) as JobCheck
   }
 
   /** All jobs that the cluster knows, ended ones too. */
@@ -78,19 +162,34 @@ export class Jobs {
     return jobs.map(job => statusOf(job.json))
   }
 
+  /** The savepoints of all jobs, the latest first. */
+  async savepoints(options?: CallOptions): Promise<readonly Savepoint[]> {
+    const { savepoints } = await this.#calls.repeatable((admin, unary) => admin.listSavepoints({}, unary), options)
+    return savepoints.map(({ json }) => JSON.parse(json) as Savepoint)
+  }
+
+  /** Deletes a savepoint: `JOB/LABEL`. NOT_FOUND when there is none. Jobs that were started from it do not need it any more. */
+  async deleteSavepoint(name: string, options?: CallOptions): Promise<void> {
+    const [job = '', label = '', ...more] = name.split('/')
+    if (more.length > 0) throw invalidArgument(`Cannot delete savepoint "${name}": it is named JOB/LABEL`)
+    await this.#calls.once((admin, unary) => admin.deleteSavepoint({ job, label }, unary), options)
+  }
+
   /** A handle; whether there is such a job shows at its first call (NOT_FOUND). */
   get(name: string): JobHandle {
-    return new JobHandle(name, this.#calls)
+    return new JobHandle(name, this.#calls, this.#reading)
   }
 }
 
 export class JobHandle {
   readonly name: string
   readonly #calls: AdminCalls
+  readonly #reading: StateReading
 
-  constructor(name: string, calls: AdminCalls) {
+  constructor(name: string, calls: AdminCalls, reading: StateReading) {
     this.name = name
     this.#calls = calls
+    this.#reading = reading
   }
 
   async status(options?: CallOptions): Promise<JobStatus> {
@@ -98,10 +197,58 @@ export class JobHandle {
     return statusOf(json)
   }
 
-  /** Stops the job; resolves when all its tasks have stopped. What it has written stays. */
+  /** The job as it was submitted, looked at against the cluster as it is now. */
+  async graph(options?: CallOptions): Promise<JobCheck> {
+    const request = { ...emptySubmission, name: this.name }
+    const { json } = await this.#calls.repeatable((admin, unary) => admin.checkJob(request, unary), options)
+    return JSON.parse(json) as JobCheck
+  }
+
+  /** Stops the job; resolves when all its tasks have stopped. What it has written stays. Of a job that has ended, rows that it has collected go. */
   async cancel(options?: CallOptions): Promise<JobStatus> {
     const { json } = await this.#calls.repeatable((admin, unary) => admin.cancelJob({ name: this.name }, unary), options)
     return statusOf(json)
+  }
+
+  /** Stops the job after a last checkpoint; resolves when all its tasks have stopped. */
+  async suspend(options?: CallOptions): Promise<JobStatus> {
+    const { json } = await this.#calls.repeatable((admin, unary) => admin.suspendJob({ name: this.name }, unary), options)
+    return statusOf(json)
+  }
+
+  /** Starts a suspended job again where its last checkpoint is; resolves when its tasks run. */
+  async resume(options?: CallOptions): Promise<JobStatus> {
+    const { json } = await this.#calls.repeatable((admin, unary) => admin.resumeJob({ name: this.name }, unary), options)
+    return statusOf(json)
+  }
+
+  /**
+   * The state of a `process`, `aggregate`, `reduce`, `topN` or session window stage, by key, to be read. `key` is the stage's key space;
+   * without it keys are taken as the stage has them. Nothing is sent; what is wrong with job or stage shows at the first read.
+   */
+  state<V = unknown>(stage: string): JobStateMap<KeySpace<string, unknown>, V>
+  state<S extends AnyKey, V = unknown>(stage: string, key: S): JobStateMap<S, V>
+  state(stage: string, key?: AnyKey): JobStateMap<AnyKey, unknown> {
+    return new JobStateMap(this.name, stage, key, this.#readerOf(stage))
+  }
+
+  /** The rows that a `collect()` sink has in the last checkpoint, oldest checkpoint first. Those of a job that has completed stay until it is cancelled, or submitted again. */
+  rows<Row = unknown>(stage: string, options?: RowOptions): AsyncGenerator<Row> {
+    return collectedRows(this.#readerOf(stage), stage, options) as AsyncGenerator<Row>
+  }
+
+  #readerOf(stage: string): StageReader {
+    return new StageReader({ calls: this.#calls, job: this.name, stage, ...this.#reading })
+  }
+
+  /**
+   * Copies the job's next checkpoint out under this label, while the job goes on; resolves when the copy is whole, within 10 minutes. A
+   * node that is lost meanwhile makes it fail (UNAVAILABLE), and nothing is left of it.
+   */
+  async savepoint(label: string, options?: CallOptions): Promise<Savepoint> {
+    const request = { job: this.name, label }
+    const { json } = await this.#calls.once((admin, unary) => admin.makeSavepoint(request, unary), options, savepointTimeoutMs)
+    return JSON.parse(json) as Savepoint
   }
 
   /** Resolves with the last status when the job has ended (completed, failed or cancelled), however long that takes; `signal` stops waiting. */
@@ -115,4 +262,26 @@ export class JobHandle {
   }
 }
 
+/** The cluster says which lengths it takes; 0 is no length of time. */
+function intervalOf(text: Duration | undefined): number {
+  if (text === undefined) return 0
+  return Math.min(0xffff_ffff, Math.max(1, parseDuration(text, 'checkpointInterval')))
+}
+
 const statusOf = (json: string): JobStatus => JSON.parse(json) as JobStatus
+
+async function submissionOf(file: string, options: SubmitOptions): Promise<typeof emptySubmission & { readonly name: string }> {
+  const { code, sourceMap } = await bundleFile(file)
+  const argsJson = options.args === undefined ? '' : JSON.stringify(options.args)
+  if (argsJson === undefined) throw invalidArgument('Cannot submit job: args cannot be written as JSON')
+  return {
+    name: options.name ?? '',
+    bundle: Buffer.from(code),
+    sourceMap: Buffer.from(sourceMap),
+    argsJson,
+    guarantee: options.guarantee ?? '',
+    checkpointIntervalMs: intervalOf(options.checkpointInterval),
+    from: typeof options.from === 'object' ? options.from.name : (options.from ?? ''),
+    allowStateLoss: options.allowStateLoss === true,
+  }
+}

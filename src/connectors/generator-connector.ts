@@ -1,17 +1,14 @@
 /**
  * Source kind `generator`: numbers 0, 1, 2, ... dealt over the splits; the stage's own function makes an event of each.
  * Options: `count` (none: endless), `ratePerSecond` over all splits (none: as fast as they are taken), `splits`. What holds without them is said by the builder (streaming/graph/source-descriptors.ts).
- *
- * A split that is behind its rate catches up by one second's worth at most: a job that was slow does not get a flood.
  */
 import { invalidArgument } from '../base/errors.ts'
 import type { Split } from '../streaming/assignment.ts'
 import { generatorSplitsMax } from '../streaming/graph/source-descriptors.ts'
 import type { SourceBatch, SourceConnector, SourceOptions, SplitListener, SplitPosition, SplitReader } from '../streaming/source.ts'
+import { Pace } from './pace.ts'
 
-const batchMax = 512
-/** How often a paced split looks whether numbers are due. */
-const tickMs = 10
+const batchMax = 1024
 
 interface GeneratorOptions {
   readonly count: number
@@ -33,62 +30,51 @@ export class GeneratorConnector implements SourceConnector {
     const all = read(options)
     if (typeof index !== 'number' || index >= all.splits)
       throw invalidArgument(`Cannot open split "${split.id}": it names no slice of the generator`)
-    return new NumberReader(`generator ${split.id}`, typeof position === 'number' ? position : index, all, listener)
+    return new NumberReader(`generator ${split.id}`, typeof position === 'number' ? position : index, all, listener, position !== undefined)
   }
 }
 
 class NumberReader implements SplitReader {
   readonly #origin: string
   readonly #options: GeneratorOptions
-  readonly #listener: SplitListener
+  readonly #pace: Pace
   #next: number
-  // Pacing: how many of this split's numbers have been let through by the clock, and when it was last looked at.
-  #allowed = 0
-  #lookedAtMs = performance.now()
-  #timer: NodeJS.Timeout | undefined
+  // Used again by the next batch: nobody has this one any more when another is taken.
+  #records: number[] = []
+  #lines: number[] = []
 
-  constructor(origin: string, next: number, options: GeneratorOptions, listener: SplitListener) {
+  constructor(origin: string, next: number, options: GeneratorOptions, listener: SplitListener, isBehind: boolean) {
     this.#origin = origin
     this.#next = next
     this.#options = options
-    this.#listener = listener
-    if (options.ratePerSecond === Number.POSITIVE_INFINITY) this.#allowed = Number.POSITIVE_INFINITY
+    this.#pace = new Pace(options.ratePerSecond / options.splits, listener, isBehind)
   }
 
   take(): SourceBatch | 'end' | undefined {
     const { count, splits } = this.#options
     if (this.#next >= count) return 'end'
-    const wanted = Math.min(batchMax, Math.ceil((count - this.#next) / splits), this.#due())
-    if (wanted < 1) {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined
-        this.#listener.onReady()
-      }, tickMs)
-      return undefined
-    }
+    const wanted = Math.min(batchMax, Math.ceil((count - this.#next) / splits), this.#pace.due())
+    if (wanted < 1) return undefined
     const position = this.#next
-    const records: number[] = []
-    const lines: number[] = []
-    for (let i = 0; i < wanted; i += 1) {
-      records.push(this.#next)
-      lines.push(this.#next + 1)
-      this.#next += splits
+    if (this.#records.length !== wanted) {
+      this.#records = Array.from({ length: wanted }, () => 0)
+      this.#lines = Array.from({ length: wanted }, () => 0)
     }
-    this.#allowed -= wanted
+    const records = this.#records
+    const lines = this.#lines
+    let next = this.#next
+    for (let i = 0; i < wanted; i += 1) {
+      records[i] = next
+      lines[i] = next + 1
+      next += splits
+    }
+    this.#next = next
+    this.#pace.given(wanted)
     return { origin: this.#origin, records, lines, rejected: [], position }
   }
 
   close(): void {
-    clearTimeout(this.#timer)
-  }
-
-  #due(): number {
-    const perSecond = this.#options.ratePerSecond / this.#options.splits
-    if (perSecond === Number.POSITIVE_INFINITY) return this.#allowed
-    const nowMs = performance.now()
-    this.#allowed = Math.min(this.#allowed + ((nowMs - this.#lookedAtMs) * perSecond) / 1000, Math.max(1, perSecond))
-    this.#lookedAtMs = nowMs
-    return Math.floor(this.#allowed)
+    this.#pace.close()
   }
 }
 

@@ -8,6 +8,18 @@ export { connect, type ConnectOptions } from '../client/connect.ts'
 export type { ConnectionEvent, Grid } from '../client/grid.ts'
 export type { GridMap, InvokeAllOptions, MapEntry, ScanOptions } from '../client/grid-map.ts'
 export type { ScannedEntry } from '../client/partition-pages.ts'
-export type { JobHandle, JobState, JobStatus, StageStatus, SubmitOptions } from '../client/jobs.ts'
+export type { RowOptions } from '../client/job-rows.ts'
+export type { JobStateMap, StateEntry, StateReadOptions, StateScanOptions } from '../client/job-state.ts'
+export type {
+  Guarantee,
+  JobCheck,
+  JobFinding,
+  JobHandle,
+  JobState,
+  JobStatus,
+  Savepoint,
+  StageStatus,
+  SubmitOptions,
+} from '../client/jobs.ts'
 export type { MapInfo, MapOptions } from '../client/maps.ts'
 export { type AnyKey, defineKey, defineTupleKey, type KeyOf, type KeySpace, type TupleKeySpace } from '../keys/key-space.ts'

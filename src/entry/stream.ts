@@ -7,8 +7,20 @@ export { avg, count, countDistinct, defineAggregate, max, min, sum } from '../st
 export type { Aggregate, Aggregates, CustomAggregate, ResultOf } from '../streaming/graph/aggregate.ts'
 export { defineJob } from '../streaming/graph/job.ts'
 export type { Job, JobOptions } from '../streaming/graph/job.ts'
+export type {
+  AsyncCall,
+  AsyncOptions,
+  FetchAnswer,
+  FetchOptions,
+  LogOptions,
+  MapAsyncOptions,
+} from '../streaming/graph/async-options.ts'
 export type { OnError } from '../streaming/graph/job-graph.ts'
 export type { Schema } from '../base/schema.ts'
+export { defineSource } from '../streaming/graph/custom-source.ts'
+export type { CustomSource, SourceRead } from '../streaming/graph/custom-source.ts'
+export { collect, defineSink, filesSink } from '../streaming/graph/sink-descriptors.ts'
+export type { CommittingSink, CustomSink, Sink, SinkInfo, WritingSink } from '../streaming/graph/sink-descriptors.ts'
 export { files, generator } from '../streaming/graph/source-descriptors.ts'
 export type { FilesOptions, GeneratorOptions, Source, TextRow } from '../streaming/graph/source-descriptors.ts'
 export { row } from '../streaming/graph/stage-types.ts'
@@ -26,6 +38,7 @@ export type {
   KeyedStage,
   LateStage,
   MapRef,
+  MapSinkOptions,
   ProcessContext,
   ProcessSpec,
   Ranking,

@@ -13,4 +13,5 @@ export {
   type TestSource,
   type TestTime,
 } from '../testing/test-job.ts'
+export type { TestAnswer, TestFetch } from '../testing/test-outside.ts'
 export type { TestMap } from '../testing/test-map.ts'

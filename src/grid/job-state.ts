@@ -13,6 +13,7 @@ import { NearstateError } from '../base/errors.ts'
 import type { Effect } from '../storage/effect.ts'
 import type { MemoryBudget } from '../storage/memory-budget.ts'
 import type { PartitionStore } from '../storage/partition-store.ts'
+import { keysOfPair } from './record-pages.ts'
 import {
   attemptOfRow,
   decodeJobRow,
@@ -43,11 +44,19 @@ export interface StateRow {
 }
 
 /** A stage name that no stage has. */
-const barrierStage = ''
-const barrierKey = Uint8Array.of(0)
+export const barrierStage = ''
+export const barrierKey = Uint8Array.of(0)
+/** Keys begin with the number of a table, which is lower. */
+const behindAll = Uint8Array.of(0xff)
 const nothing = new Uint8Array(0)
 /** A record can make its block longer by about this much. */
 const blockGrowthBytes = 20 * 1024
+
+/** What is copied out of an attempt while it goes on. */
+export interface StateWatcher {
+  /** Before a record changes. */
+  changing(stage: string, key: Uint8Array): void
+}
 
 interface Tombstone {
   readonly pair: number
@@ -63,6 +72,7 @@ export class JobState {
   #committed = 0
   #tombstones: Tombstone[] = []
   #sweptTo: { readonly space: number; readonly from: Uint8Array } | undefined = { space: 0, from: nothing }
+  #watcher: StateWatcher | undefined
 
   /** An attempt that `beginAttempt` started here. */
   constructor(options: JobStateOptions) {
@@ -86,7 +96,7 @@ export class JobState {
     const pair = this.#row.stages.get(stage)
     let cursor: Uint8Array | undefined = pair === undefined ? undefined : from
     while (cursor !== undefined && found.length < limit) {
-      const page = this.#keysOf(pair as number, cursor, to, limit)
+      const page = keysOfPair(this.#options.store.records, pair as number, cursor, to, limit)
       for (const key of page.keys) {
         if (found.length === limit) break
         const value = this.#valueOf(pair, key, true)
@@ -97,12 +107,40 @@ export class JobState {
     return found
   }
 
+  /** Told of every record before it changes; undefined: nobody is any more. */
+  watch(watcher: StateWatcher | undefined): void {
+    this.#watcher = watcher
+  }
+
+  /** Stages that have records. */
+  get stages(): readonly string[] {
+    this.#check()
+    return [...this.#row.stages.keys()]
+  }
+
+  /** Keys of a stage's records from `from` on, whatever they hold; `next`: where to go on. */
+  keys(stage: string, from: Uint8Array, limit: number): { readonly keys: readonly Uint8Array[]; readonly next: Uint8Array | undefined } {
+    this.#check()
+    const pair = this.#row.stages.get(stage)
+    return pair === undefined ? { keys: [], next: undefined } : keysOfPair(this.#options.store.records, pair, from, behindAll, limit)
+  }
+
+  /** What checkpoint n of this attempt holds, if none of its slots has been overwritten. A view, valid until the next write. */
+  valueAt(stage: string, key: Uint8Array, n: number): Uint8Array | undefined {
+    this.#check()
+    const pair = this.#row.stages.get(stage)
+    if (pair === undefined) return undefined
+    const slot = this.#newestOf(pair, key, one => isValidSlot(one, this.#row, n))
+    return this.#valueIn(pair, key, slot)
+  }
+
   /** Undefined writes a tombstone. Throws RESOURCE_EXHAUSTED when a value finds no memory. */
   write(stage: string, key: Uint8Array, value: Uint8Array | undefined, n: number): void {
     this.#check()
     const known = this.#row.stages.get(stage)
     if (known === undefined && value === undefined) return
     if (value !== undefined) this.#admit(key, value)
+    this.#watcher?.changing(stage, key)
     const pair = known ?? this.#addStage(stage)
     const valid = this.#newest(pair, key, false)
     if (value === undefined) {
@@ -203,10 +241,13 @@ export class JobState {
 
   /** 0, 1, or -1 for none. */
   #newest(pair: number, key: Uint8Array, ownToo: boolean): number {
+    return this.#newestOf(pair, key, slot => (ownToo ? this.#isKept(slot) : this.#isValid(slot)))
+  }
+
+  #newestOf(pair: number, key: Uint8Array, isOne: (slot: Uint8Array) => boolean): number {
     const first = this.#slot(pair, 0, key)
     const second = this.#slot(pair, 1, key)
-    const counts = (slot: Uint8Array | undefined): slot is Uint8Array =>
-      slot !== undefined && (ownToo ? this.#isKept(slot) : this.#isValid(slot))
+    const counts = (slot: Uint8Array | undefined): slot is Uint8Array => slot !== undefined && isOne(slot)
     if (!counts(first)) return counts(second) ? 1 : -1
     return counts(second) && isNewerSlot(second, first) ? 1 : 0
   }
@@ -222,8 +263,10 @@ export class JobState {
   }
 
   #valueOf(pair: number | undefined, key: Uint8Array, ownToo: boolean): Uint8Array | undefined {
-    if (pair === undefined) return undefined
-    const newest = this.#newest(pair, key, ownToo)
+    return pair === undefined ? undefined : this.#valueIn(pair, key, this.#newest(pair, key, ownToo))
+  }
+
+  #valueIn(pair: number, key: Uint8Array, newest: number): Uint8Array | undefined {
     const slot = newest < 0 ? undefined : this.#slot(pair, newest, key)
     return slot === undefined || slotIsTombstone(slot) ? undefined : slot.subarray(slotHeaderBytes)
   }
@@ -247,32 +290,6 @@ export class JobState {
     if ((older === 0 ? second : first) !== undefined) this.#append({ kind: 'removeRecord', space: 2 * pair + 1 - older, key })
   }
 
-  /** Keys of a pair's records, in order, without doubles; `next`: where to go on. */
-  #keysOf(pair: number, from: Uint8Array, to: Uint8Array, limit: number): { keys: Uint8Array[]; next: Uint8Array | undefined } {
-    const { records } = this.#options.store
-    let bound: Uint8Array | undefined
-    const keys: Uint8Array[] = []
-    for (const space of [2 * pair, 2 * pair + 1]) {
-      let taken = 0
-      let last: Uint8Array | undefined
-      records.scanFrom(space, from, view => {
-        if (Buffer.compare(view, to) >= 0) return false
-        last = new Uint8Array(view)
-        keys.push(last)
-        taken += 1
-        return taken < limit
-      })
-      if (taken === limit && last !== undefined && (bound === undefined || Buffer.compare(last, bound) < 0)) bound = last
-    }
-    const upTo = bound
-    const sorted = keys.sort((a, b) => Buffer.compare(a, b))
-    const unique = sorted.filter((key, i) => i === 0 || Buffer.compare(sorted[i - 1] as Uint8Array, key) !== 0)
-    if (upTo === undefined) return { keys: unique, next: undefined }
-    const next = new Uint8Array(upTo.length + 1)
-    next.set(upTo)
-    return { keys: unique.filter(key => Buffer.compare(key, upTo) <= 0), next }
-  }
-
   /** The spaces of this job, ascending. */
   #spaces(): number[] {
     return spacesOf(this.#row).filter(space => this.#options.store.records.spaces().includes(space))
@@ -289,12 +306,7 @@ export class JobState {
 
   #admit(key: Uint8Array, value: Uint8Array): void {
     const { budget, job, partition } = this.#options
-    const bytes = key.length + value.length + slotHeaderBytes
-    if (budget.canGrow(bytes + Math.min(blockGrowthBytes, budget.reserveBytes))) return
-    throw new NearstateError(
-      'RESOURCE_EXHAUSTED',
-      `Cannot write state of job "${job}" in partition ${partition}: a record of ${bytes} bytes does not fit, ${budget.usedBytes} of the shard's ${budget.limitBytes} bytes are used; give the nodes more memory, add nodes, or let state expire`,
-    )
+    admitRecord(budget, `write state of job "${job}"`, partition, key.length + value.length)
   }
 
   #append(effect: Effect): void {
@@ -319,6 +331,16 @@ export class JobState {
   }
 }
 
+/** Throws RESOURCE_EXHAUSTED when a record of so many bytes finds no memory. */
+export function admitRecord(budget: MemoryBudget, action: string, partition: number, recordBytes: number): void {
+  const bytes = recordBytes + slotHeaderBytes
+  if (budget.canGrow(bytes + Math.min(blockGrowthBytes, budget.reserveBytes))) return
+  throw new NearstateError(
+    'RESOURCE_EXHAUSTED',
+    `Cannot ${action} in partition ${partition}: a record of ${bytes} bytes does not fit, ${budget.usedBytes} of the shard's ${budget.limitBytes} bytes are used; give the nodes more memory, add nodes, or let state expire`,
+  )
+}
+
 /** (x, n) is valid for the attempt of this row, of which `committed` is the last checkpoint. */
 function isValidSlot(slot: Uint8Array, { attempt: b, restoreAttempt: a, restoreN: ca }: JobRow, committed: number): boolean {
   const attempt = slotAttempt(slot)
@@ -330,7 +352,7 @@ function isValidSlot(slot: Uint8Array, { attempt: b, restoreAttempt: a, restoreN
 const spacesOf = ({ stages }: JobRow): number[] => [...stages.values()].flatMap(pair => [2 * pair, 2 * pair + 1]).sort((x, y) => x - y)
 
 /** A pair that neither a job's row names nor records are in. */
-function nextPair(store: PartitionStore): number {
+export function nextPair(store: PartitionStore): number {
   let greatest = store.records.spaces().at(-1) ?? 0
   store.records.scanFrom(jobSpace, nothing, (_, row) => {
     for (const space of spacesOf(decodeJobRow(row))) greatest = Math.max(greatest, space)
@@ -373,13 +395,26 @@ function holdsBarrier(store: PartitionStore, row: JobRow): boolean {
   })
 }
 
-/** Removes so many records of a job that has ended, its row last. True: nothing of it is left. */
-export function dropJobState(store: PartitionStore, job: string, limit: number, append: (effect: Effect) => void): boolean {
+/**
+ * Removes so many records of a job that has ended with this attempt, its row last; with stages to keep, all but theirs, and the row stays.
+ * True: nothing is left that should go, or a newer one has begun.
+ */
+export function dropJobState(
+  store: PartitionStore,
+  job: string,
+  attempt: number,
+  limit: number,
+  append: (effect: Effect) => void,
+  keep: readonly string[] = [],
+): boolean {
   const key = jobKey(job)
   const bytes = store.records.find(jobSpace, key)
-  if (bytes === undefined) return true
+  if (bytes === undefined || attemptOfRow(bytes) > attempt) return true
+  const row = decodeJobRow(bytes)
+  const kept = new Map([...row.stages].filter(([stage]) => keep.includes(stage)))
+  const going = new Map([...row.stages].filter(([stage]) => !kept.has(stage)))
   let left = limit
-  for (const space of spacesOf(decodeJobRow(bytes))) {
+  for (const space of spacesOf({ ...row, stages: going })) {
     const keys: Uint8Array[] = []
     store.records.scanFrom(space, nothing, one => {
       if (keys.length === left) return false
@@ -390,6 +425,7 @@ export function dropJobState(store: PartitionStore, job: string, limit: number, 
     left -= keys.length
     if (left <= 0) return false
   }
-  append({ kind: 'removeRecord', space: jobSpace, key })
+  if (keep.length === 0) append({ kind: 'removeRecord', space: jobSpace, key })
+  else if (going.size > 0) append({ kind: 'putRecord', space: jobSpace, key, value: encodeJobRow({ ...row, stages: kept }) })
   return true
 }

@@ -13,6 +13,7 @@
  */
 import { formatByteSize } from '../base/byte-size.ts'
 import { invalidArgument, NearstateError } from '../base/errors.ts'
+import type { MapId } from '../base/ids.ts'
 import { keyMaxBytes } from '../keys/encode-key.ts'
 import type { ClearEffect, Effect, ExpireEffect, PutEffect, RemoveEffect, RemoveReason } from '../storage/effect.ts'
 import type { EntryView } from '../storage/entry-view.ts'
@@ -37,6 +38,25 @@ export interface PartitionMapOptions {
   readonly append: (effect: Effect) => void
 }
 
+const nothing = new Uint8Array(0)
+/**
+ * The put under way, of whichever map: `append` keeps nothing of it. One object, which stays in the processor's cache; and the buffers of a
+ * batch are written to it once, since the collector is told of each young one that an old object gets.
+ */
+const put: PutEffect = {
+  kind: 'put',
+  map: 0 as MapId,
+  key: nothing,
+  keyStart: 0,
+  keyEnd: 0,
+  value: nothing,
+  valueStart: 0,
+  valueEnd: 0,
+  expiresAtMs: 0,
+  maxIdleMs: 0,
+  wallTimeMs: 0,
+}
+
 export class PartitionMap {
   readonly definition: MapDefinition
   readonly valueMaxBytes: number
@@ -45,7 +65,6 @@ export class PartitionMap {
   readonly #store: MapStore
   readonly #partition: PartitionStore
   readonly #append: (effect: Effect) => void
-  readonly #put: PutEffect
   readonly #expire: ExpireEffect
   readonly #clear: ClearEffect
 
@@ -57,20 +76,6 @@ export class PartitionMap {
     this.#partition = store
     this.valueMaxBytes = options.valueMaxBytes
     this.#append = append
-    const nothing = new Uint8Array(0)
-    this.#put = {
-      kind: 'put',
-      map,
-      key: nothing,
-      keyStart: 0,
-      keyEnd: 0,
-      value: nothing,
-      valueStart: 0,
-      valueEnd: 0,
-      expiresAtMs: 0,
-      maxIdleMs: 0,
-      wallTimeMs: 0,
-    }
     this.#expire = { kind: 'expire', map, key: nothing, keyStart: 0, keyEnd: 0, expiresAtMs: 0, maxIdleMs: 0, wallTimeMs: 0 }
     this.#clear = { kind: 'clear', map }
     if (store.findMap(map) === undefined) {
@@ -93,6 +98,11 @@ export class PartitionMap {
     return this.#store.bytes
   }
 
+  /** Grows with every change of any entry, by whomever. */
+  get changes(): number {
+    return this.#store.changes
+  }
+
   get evicted(): number {
     return this.#store.evicted
   }
@@ -110,8 +120,8 @@ export class PartitionMap {
   }
 
   /** See MapStore.warmIndex. */
-  warmIndex(key: Uint8Array, start: number, end: number): number {
-    return this.#store.warmIndex(key, start, end)
+  warmIndex(hash: number): number {
+    return this.#store.warmIndex(hash)
   }
 
   warmEntry(hash: number): number {
@@ -263,17 +273,17 @@ export class PartitionMap {
     if (valueBytes > this.valueMaxBytes) return this.#refuse(this.#tooLarge('value', valueBytes, this.valueMaxBytes))
     if (end - start > keyMaxBytes) return this.#refuse(this.#tooLarge('key', end - start, keyMaxBytes))
     if (this.#admit(key, start, end, valueBytes, expiresAtMs !== 0, maxIdleMs !== 0)) return Outcome.refused
-    const effect = this.#put
-    effect.key = key
-    effect.keyStart = start
-    effect.keyEnd = end
-    effect.value = value
-    effect.valueStart = valueStart
-    effect.valueEnd = valueEnd
-    effect.expiresAtMs = expiresAtMs
-    effect.maxIdleMs = maxIdleMs
-    effect.wallTimeMs = wallTimeMs
-    this.#append(effect)
+    put.map = this.definition.id
+    if (put.key !== key) put.key = key
+    put.keyStart = start
+    put.keyEnd = end
+    if (put.value !== value) put.value = value
+    put.valueStart = valueStart
+    put.valueEnd = valueEnd
+    put.expiresAtMs = expiresAtMs
+    put.maxIdleMs = maxIdleMs
+    put.wallTimeMs = wallTimeMs
+    this.#append(put)
     return Outcome.done
   }
 

@@ -24,6 +24,11 @@ export function encodeKey(codec: KeyCodec, key: unknown): Uint8Array {
 /** Writes the bytes of `key` at `offset` and returns their number; -1, with nothing promised about the bytes, when they do not fit. */
 export function encodeKeyInto(codec: KeyCodec, key: unknown, buffer: Buffer, offset: number): number {
   if (codec === 'string' && typeof key === 'string') return encodeStringInto(key, buffer, offset)
+  if (codec === 'int64' && Number.isSafeInteger(key)) {
+    if (offset + 8 > buffer.length) return -1
+    writeInt64(key as number, buffer, offset)
+    return 8
+  }
   if (typeof codec !== 'string') {
     const length = encodeCommonTupleInto(codec, key, buffer, offset)
     if (length >= 0) return length
@@ -139,6 +144,19 @@ function encodeInt64(key: unknown): Uint8Array {
   view.setInt32(0, high)
   view.setUint32(4, key - high * 2 ** 32)
   return bytes
+}
+
+function writeInt64(key: number, buffer: Buffer, offset: number): void {
+  const high = Math.floor(key / 2 ** 32)
+  const low = key - high * 2 ** 32
+  buffer[offset] = high >>> 24
+  buffer[offset + 1] = high >>> 16
+  buffer[offset + 2] = high >>> 8
+  buffer[offset + 3] = high
+  buffer[offset + 4] = low >>> 24
+  buffer[offset + 5] = low >>> 16
+  buffer[offset + 6] = low >>> 8
+  buffer[offset + 7] = low
 }
 
 function encodeTuple(codec: Exclude<KeyCodec, string>, key: unknown): Uint8Array {

@@ -21,3 +21,21 @@ export function murmur2(bytes: Uint8Array, start = 0, end = bytes.length): numbe
   hash = Math.imul(hash ^ (hash >>> 13), multiplier)
   return hash ^ (hash >>> 15)
 }
+
+/** murmur2 of a safe integer's eight bytes, the highest first, without writing them. */
+export function murmur2OfInt64(value: number): number {
+  const high = (value | 0) === value ? value >> 31 : Math.floor(value / 2 ** 32)
+  let hash = mixWord(0x9747b28c ^ 8, swapped(high))
+  // Modulo 2^32, whatever the sign.
+  hash = mixWord(hash, swapped(value - high * 2 ** 32))
+  hash = Math.imul(hash ^ (hash >>> 13), multiplier)
+  return hash ^ (hash >>> 15)
+}
+
+function mixWord(hash: number, word: number): number {
+  const mixed = Math.imul(word, multiplier)
+  return Math.imul(hash, multiplier) ^ Math.imul(mixed ^ (mixed >>> 24), multiplier)
+}
+
+/** The four bytes the other way round. */
+const swapped = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)

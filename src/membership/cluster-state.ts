@@ -63,6 +63,8 @@ export const coordinatorKeys = {
   mapIdCounter: 'counters/map-id',
   job: (name: string): string => `jobs/${name}`,
   jobPrefix: 'jobs/',
+  savepoint: (job: string, label: string): string => `savepoints/${job}/${label}`,
+  savepointPrefix: 'savepoints/',
   /** What a node found in its durable mirror when it started. */
   mirrors: (nodeName: string): string => `mirrors/${nodeName}`,
   mirrorsPrefix: 'mirrors/',

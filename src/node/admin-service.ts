@@ -11,6 +11,7 @@ import { AdminDefinition, type ClusterDescription, type NodeStats } from '../wir
 import { describeCluster, mapMessage, nodeStats, settingsOf, type Surroundings } from './describe-cluster.ts'
 import type { Functions } from './functions.ts'
 import type { JobMaster } from './job-master.ts'
+import { JobStateReads } from './job-state-reads.ts'
 import type { MapRegistry } from './map-registry.ts'
 import type { NodeControl } from './node-control.ts'
 import type { NodeLinks } from './node-links.ts'
@@ -33,6 +34,7 @@ export interface AdminParts {
   readonly askToLeave: (name: string) => Promise<void>
 }
 
+const savepointTimeoutMs = 600_000
 /** One node's answer to Stats is not waited for longer. */
 const statsTimeoutMs = 3000
 const loadTimeoutMs = 60_000
@@ -54,6 +56,7 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
     throw new NearstateError('UNAVAILABLE', `Cannot ${action}: the leader is just changing; try again`)
   }
   const forward = { timeoutMs: forwardTimeoutMs }
+  const stateReads = new JobStateReads(parts)
 
   return {
     describe: async () => describe(feed.view),
@@ -84,8 +87,14 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
     async submitJob(request) {
       const remote = leader('submit a job', request.forwarded)
       if (remote !== undefined) return remote.submitJob({ ...request, forwarded: true }, forward)
-      const { name, bundle, sourceMap, argsJson } = request
-      return document(await jobs.submit({ name, code: bundle, sourceMap, argsJson }))
+      const { bundle, ...submission } = request
+      return document(await jobs.submit({ ...submission, code: bundle }))
+    },
+    async checkJob(request) {
+      const remote = leader('check a job', request.forwarded)
+      if (remote !== undefined) return remote.checkJob({ ...request, forwarded: true }, forward)
+      const { bundle, ...submission } = request
+      return document(await jobs.check({ ...submission, code: bundle }))
     },
     async listJobs(request) {
       const remote = leader('list jobs', request.forwarded)
@@ -98,6 +107,38 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
     async cancelJob(request) {
       const remote = leader('cancel a job', request.forwarded)
       return remote === undefined ? document(await jobs.cancel(request.name)) : remote.cancelJob({ ...request, forwarded: true }, forward)
+    },
+
+    async suspendJob(request) {
+      const remote = leader('suspend a job', request.forwarded)
+      return remote === undefined ? document(await jobs.suspend(request.name)) : remote.suspendJob({ ...request, forwarded: true }, forward)
+    },
+    async resumeJob(request) {
+      const remote = leader('resume a job', request.forwarded)
+      return remote === undefined ? document(await jobs.resume(request.name)) : remote.resumeJob({ ...request, forwarded: true }, forward)
+    },
+
+    async describeJobState(request) {
+      const remote = leader('read state of a job', request.forwarded)
+      if (remote !== undefined) return remote.describeJobState({ ...request, forwarded: true }, forward)
+      return document(await jobs.describeState(request.job, request.stage))
+    },
+    readJobState: request => stateReads.read(request),
+    async makeSavepoint(request) {
+      const remote = leader('make a savepoint', request.forwarded)
+      if (remote !== undefined) return remote.makeSavepoint({ ...request, forwarded: true }, { timeoutMs: savepointTimeoutMs })
+      return { json: JSON.stringify(await jobs.savepoints.make(request.job, request.label)) }
+    },
+    async listSavepoints(request) {
+      const remote = leader('list savepoints', request.forwarded)
+      if (remote !== undefined) return remote.listSavepoints({ ...request, forwarded: true }, forward)
+      return { savepoints: (await jobs.savepoints.list()).map(savepoint => ({ json: JSON.stringify(savepoint) })) }
+    },
+    async deleteSavepoint(request) {
+      const remote = leader('delete a savepoint', request.forwarded)
+      if (remote !== undefined) return remote.deleteSavepoint({ ...request, forwarded: true }, forward)
+      await jobs.savepoints.delete(request.job, request.label)
+      return {}
     },
 
     async recoverPartitions(request) {

@@ -7,6 +7,7 @@
  *
  * 1. A bundle's hash is the SHA-256 of its code; what is read back is checked against it.
  * 2. Chunk 0 is written last: a bundle whose first chunk is there is whole.
+ * 3. Who puts a bundle in use, and who removes one that no record names, do so in turn: what is just being put is not removed.
  */
 import { createHash } from 'node:crypto'
 import { NearstateError } from '../base/errors.ts'
@@ -34,9 +35,17 @@ export class BundleStore {
   readonly #map: SystemMap
   readonly #cache = new Map<string, Bundle>()
   #cachedBytes = 0
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(map: SystemMap) {
     this.#map = map
+  }
+
+  /** One after the other. */
+  inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => undefined)
+    return result
   }
 
   /** Stores a bundle; nothing is written when it is there already. */
@@ -71,7 +80,13 @@ export class BundleStore {
     return bundle
   }
 
-  async remove(hash: string): Promise<void> {
+  async removeUnless(hash: string, isUsed: () => Promise<boolean>): Promise<void> {
+    await this.inTurn(async () => {
+      if (!(await isUsed())) await this.#remove(hash)
+    })
+  }
+
+  async #remove(hash: string): Promise<void> {
     this.#forget(hash)
     const first = await this.#map.get(`${hash}/0`)
     if (first === undefined) return

@@ -43,6 +43,7 @@ import { MirrorReports, readReports } from './mirror-reports.ts'
 import { pause } from './pause.ts'
 import { PromiseSlots } from './promise-slots.ts'
 import { Proposer } from './proposer.ts'
+import type { HeldJobs } from './hand-over-gate.ts'
 import { orderEveryMs, type OrderLink, ReplicaOrders } from './replica-orders.ts'
 import { SessionKeeper } from './session-keeper.ts'
 import type { ViewFeed } from './view-feed.ts'
@@ -73,6 +74,7 @@ export interface ClusterDriverOptions {
   readonly postView: (command: ShardCommand & { readonly kind: 'view' }) => void
   /** To the shard that is to hand over, if it is one of this node. */
   readonly postOrder: (order: HandOverOrder) => void
+  readonly jobs: HeldJobs
   /** This node has no part in the cluster any more. */
   readonly onDeposed: (reason: string) => void
   /** Somebody asked that this node leaves. */
@@ -161,6 +163,7 @@ export class ClusterDriver {
       membership: this.#membership,
       linkTo: options.linkTo,
       postOrder: options.postOrder,
+      jobs: options.jobs,
       onRequest: () => this.#proposer.lookSoon(),
     })
     const { foundMirrors } = options

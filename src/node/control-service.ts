@@ -7,8 +7,13 @@ export const bindControlService = (control: NodeControl, peers: PeerControl): Bo
   bindService(ControlDefinition, {
     loadFunctions: request => control.loadFunctions(request),
     dropMap: request => control.dropMap(request),
+    openJob: request => control.openJob(request),
     startJob: request => control.startJob(request),
     runJob: request => control.runJob(request),
+    barrierJob: request => control.barrierJob(request),
+    commitJob: request => control.commitJob(request),
+    dropJob: request => control.dropJob(request),
+    savepointJob: request => control.savepointJob(request),
     stopJob: request => control.stopJob(request),
     jobProgress: request => control.jobProgress(request),
     beat: request => peers.beat(request),

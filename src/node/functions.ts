@@ -97,10 +97,12 @@ export class Functions {
     const { names } = await shards.any.request({ kind: 'loadFunctions', file, bundle })
     let replaced: string | undefined
     try {
-      await bundles.put(bundle)
-      await updateJson<FunctionsRecord>(coordinator, coordinatorKeys.functions(file), current => {
-        replaced = current?.hash
-        return { hash: bundle.hash, names, deployedAtMs: wallTimeMs() }
+      await bundles.inTurn(async () => {
+        await bundles.put(bundle)
+        await updateJson<FunctionsRecord>(coordinator, coordinatorKeys.functions(file), current => {
+          replaced = current?.hash
+          return { hash: bundle.hash, names, deployedAtMs: wallTimeMs() }
+        })
       })
     } catch (error) {
       this.#loaded.delete(file) // one shard has the new one: load the recorded one again
@@ -112,9 +114,8 @@ export class Functions {
   }
 
   async #removeUnused(hash: string): Promise<void> {
-    if ((await this.isDeployed(hash)) || (await this.#options.isUsedByJob(hash))) return
     await this.#options.bundles
-      .remove(hash)
+      .removeUnless(hash, async () => (await this.isDeployed(hash)) || (await this.#options.isUsedByJob(hash)))
       .catch(error => this.#options.log.warn('an old bundle could not be removed', { hash, reason: messageOf(error) }))
   }
 

@@ -1,44 +1,40 @@
 /**
- * The jobs of the cluster, driven by the leader: submit, watch, cancel. Records live in the coordinator, changed by
+ * The jobs of the cluster, driven by the leader: submit, watch, suspend, resume, cancel. Records live in the coordinator, changed by
  * compare-and-set of the version read, so a deposed leader's write fails.
  *
- * Owns: records and the runs under way. Does not: run tasks (shards), decide who leads (cluster-driver.ts).
- * 1. An attempt number is used once: each submit under a name takes the next one.
+ * Owns: records before a run and after it, and which runs there are. Does not: drive one (job-run.ts), run tasks (shards), decide who
+ * leads (cluster-driver.ts).
+ * 1. An attempt number is used once, also by runs that follow each other under one name.
  * 2. Every shard of every live node takes part, or the job does not start.
- * 3. Until there are checkpoints, a node that is lost or a partition that gets another primary fails the job: the state of its tasks
- *    is gone.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { messageOf, NearstateError } from '../base/errors.ts'
-import type { ClusterView, Member } from '../membership/cluster-state.ts'
+import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
-import type { Coordinator } from '../membership/coordinator-port.ts'
 import { isReachable } from '../membership/replica-transitions.ts'
 import type { Bundle, ShardAnswers } from '../shard/protocol.ts'
-import type { Assignment, Split } from '../streaming/assignment.ts'
-import type { SourceConnector } from '../streaming/source.ts'
-import { assignmentOf } from '../streaming/graph/assignment-of.ts'
+import type { Guarantee } from '../streaming/checkpoint/barrier-flow.ts'
 import { type JobGraph, parseGraph } from '../streaming/graph/job-graph.ts'
-import type { Logger } from '../telemetry/logger.ts'
+import { checkSubmit, type Finding, type SubmitContext, submitError } from '../streaming/graph/submit-checks.ts'
+import { isEnded, newRun } from '../streaming/master/record.ts'
+import type { StateDescription } from '../wire/state-values.ts'
 import { type BundleStore, bundleOf } from './bundle-store.ts'
-import { JobAttempt, membersOf } from './job-attempt.ts'
-import type { AttemptEnd, JobDocumentJson, JobFailure, JobRecord, JobStatus } from './job-record.ts'
-import { checkJobName, isEnded, jobDocument, primariesDigest } from './job-record.ts'
-import type { NodeControl } from './node-control.ts'
+import { checkedSources, type JobCheckJson, jobCheck } from './job-check.ts'
+import type { JobDocumentJson, JobOrigin, JobRecord } from './job-record.ts'
+import { checkJobName, jobDocument } from './job-record.ts'
+import { JobSavepoints } from './job-savepoints.ts'
+import { collectingStages, describeKeptRows, describeState } from './job-state-description.ts'
+import { JobRun, type JobRunNeeds } from './job-run.ts'
 import { decodeJson, updateJson } from './watched-table.ts'
 
-export interface JobMasterOptions {
-  readonly coordinator: Coordinator
+export interface JobMasterOptions extends Omit<JobRunNeeds, 'describe'> {
   readonly bundles: BundleStore
-  readonly view: () => ClusterView | undefined
-  readonly controlOf: (member: Member) => NodeControl
+  /** The map of this name; undefined: there is none. */
+  readonly mapOf: SubmitContext['mapOf']
+  /** Maps that are missing are made when a job starts. */
+  readonly createsMaps: boolean
   readonly describe: (job: string, bundle: Bundle, argsJson: string) => Promise<ShardAnswers['describeJob']>
-  readonly connectorOf: (kind: string) => SourceConnector
   /** A deployed file uses this bundle too. */
   readonly isDeployed: (hash: string) => Promise<boolean>
-  readonly createId: () => string
-  readonly wallTimeMs: () => number
-  readonly log: Logger
 }
 
 export interface JobSubmission {
@@ -47,27 +43,44 @@ export interface JobSubmission {
   readonly code: Uint8Array
   readonly sourceMap: Uint8Array
   readonly argsJson: string
+  /** Empty: exactly-once. */
+  readonly guarantee: string
+  /** 0: the default. */
+  readonly checkpointIntervalMs: number
+  /** JOB/LABEL of a savepoint; empty: it starts with nothing. */
+  readonly from: string
+  /** State of the savepoint that does not fit the code is left out. */
+  readonly allowStateLoss: boolean
 }
 
 const activeJobsMax = 64
 /** Ended jobs that stay listed; older ones are forgotten when another is submitted. */
 const endedJobsMax = 200
-const startTimeoutMs = 60_000
 const adoptRetryMs = 1000
-/** A node that is out of reach is asked all the same, but not waited for. */
-const suspectTimeoutMs = 1000
+const dropTimeoutMs = 60_000
+const defaultIntervalMs = 1000
+const intervalMinMs = 10
+const intervalMaxMs = 24 * 3_600_000
 
 export class JobMaster {
   readonly #options: JobMasterOptions
-  readonly #attempts = new Map<string, JobAttempt>()
+  readonly #runs = new Map<string, JobRun>()
   readonly #submitting = new Set<string>()
-  /** Ends under way, by job: who asks meanwhile waits for the same one. */
-  readonly #endings = new Map<string, Promise<JobRecord>>()
+  /** Partitions are being moved: nothing begins until they have. */
+  #held = Promise.withResolvers<void>()
+  #isHeld = false
   #leading = false
   #closed = false
+  readonly savepoints: JobSavepoints
 
   constructor(options: JobMasterOptions) {
     this.#options = options
+    this.savepoints = new JobSavepoints({
+      ...options,
+      runOf: name => this.#runs.get(name),
+      recordOf: async name => (await this.#read(name)).record,
+      records: () => this.#records(),
+    })
   }
 
   /** Called when the cluster state changed. */
@@ -76,22 +89,57 @@ export class JobMaster {
     if (leading && !this.#leading) void this.#lead()
     if (!leading && this.#leading) this.stop()
     this.#leading = leading
-    for (const attempt of this.#attempts.values()) attempt.checkMembers()
+    for (const run of this.#runs.values()) run.checkMembers()
   }
 
   async submit(submission: JobSubmission): Promise<JobDocumentJson> {
     const bundle = bundleOf(submission.code, submission.sourceMap)
     if (submission.name !== '') checkJobName(submission.name)
+    const settings = settingsOf(submission)
     const described = await this.#options.describe(submission.name, bundle, submission.argsJson)
     const { name } = described
     checkJobName(name)
+    const graph = parseGraph(described.graphJson)
+    const warnings = this.#check(name, graph)
+    if (submission.from === '' && submission.allowStateLoss)
+      throw invalidArgument(`Cannot submit job "${name}": allowStateLoss is for starts from a savepoint, and from names none`)
     if (this.#submitting.has(name)) throw alreadyThere(name, 'starting')
     this.#submitting.add(name)
     try {
-      return jobDocument(await this.#start(name, bundle, submission.argsJson, described))
+      const { guarantee } = settings
+      const chosen =
+        submission.from === '' ? undefined : await this.savepoints.choose(submission.from, graph, guarantee, submission.allowStateLoss)
+      const all = [...warnings, ...(chosen?.losses ?? []).map(loss => `its state in the savepoint is left out: ${loss}`)]
+      const order = { argsJson: submission.argsJson, warnings: all, collects: collectingStages(graph), from: chosen?.origin }
+      return jobDocument(await this.#start(name, bundle, { ...settings, ...order }))
     } finally {
       this.#submitting.delete(name)
     }
+  }
+
+  /** All that a submit would look at; with no code, of the job of that name as it was submitted. */
+  async check(submission: JobSubmission): Promise<JobCheckJson> {
+    const { connectorOf, describe } = this.#options
+    settingsOf(submission)
+    if (submission.name !== '') checkJobName(submission.name)
+    const isFile = submission.code.length > 0
+    const record = isFile ? undefined : (await this.#read(submission.name)).record
+    const described =
+      record === undefined
+        ? await describe(submission.name, bundleOf(submission.code, submission.sourceMap), submission.argsJson)
+        : await this.#graphOf(record)
+    const { name } = described
+    checkJobName(name)
+    const graph = parseGraph(described.graphJson)
+    const { splits, findings } = await checkedSources(graph, connectorOf)
+    const taken = isFile ? await this.#takenBy(name) : undefined
+    return jobCheck(name, graph, splits, [...(taken === undefined ? [] : [taken]), ...this.#findings(graph), ...findings])
+  }
+
+  async #takenBy(name: string): Promise<JobCheckJson['findings'][number] | undefined> {
+    const run = (await this.#records()).find(record => record.name === name)?.run
+    if (run === undefined || isEnded(run)) return undefined
+    return { level: 'error', message: alreadyThere(name, run.status).message }
   }
 
   async list(): Promise<readonly JobDocumentJson[]> {
@@ -100,35 +148,77 @@ export class JobMaster {
   }
 
   async get(name: string): Promise<JobDocumentJson> {
-    return this.#document(await this.#read(name))
+    return this.#document((await this.#read(name)).record)
   }
 
-  /** Answers when all tasks have stopped. A job that has ended stays as it is. */
+  /** How the state of one of its stages is to be read. */
+  async describeState(name: string, stage: string): Promise<StateDescription> {
+    const { record } = await this.#read(name)
+    const kept = describeKeptRows(record, stage)
+    if (kept !== undefined) return kept
+    const run = this.#runs.get(name)
+    const known = run?.record.id === record.id ? run.graph : undefined
+    return describeState(record, known ?? (await this.#graphOf(record)).graph, stage)
+  }
+
+  /** Answers when all tasks have stopped. A job that has ended stays as it is, but for the rows that it has collected: they go. */
   async cancel(name: string): Promise<JobDocumentJson> {
-    const record = await this.#read(name)
-    if (isEnded(record)) return jobDocument(record)
-    if (this.#submitting.has(name))
-      throw new NearstateError('UNAVAILABLE', `Cannot cancel job "${name}": it is just being started; try again`)
-    return jobDocument(await this.#end(record, 'cancelled'))
+    const { record } = await this.#read(name)
+    if (isEnded(record.run)) await this.#forgetRows(record)
+    return this.#stopBy(name, 'cancel', run => run.cancel())
+  }
+
+  /** After a last checkpoint; answers when all tasks have stopped. A suspended or ended job stays as it is. */
+  async suspend(name: string): Promise<JobDocumentJson> {
+    const { record } = await this.#read(name)
+    if (record.run.guarantee === 'none' && !isEnded(record.run))
+      throw invalidArgument(`Cannot suspend job "${name}": its guarantee is none, so it has no checkpoint to go on from; cancel it`)
+    return record.run.status === 'suspended' ? jobDocument(record) : this.#stopBy(name, 'suspend', run => run.suspend())
+  }
+
+  /** From the last checkpoint on; answers when its tasks run. A job that runs stays as it is. */
+  async resume(name: string): Promise<JobDocumentJson> {
+    const { record, version } = await this.#read(name)
+    if (isEnded(record.run))
+      throw new NearstateError('CONFLICT', `Cannot resume job "${name}": it is ${record.run.status}; submit it again`)
+    if (record.run.status === 'suspended' && !this.#runs.has(name)) {
+      const run = this.#add(record, version)
+      run.resume()
+      await run.started
+    }
+    return this.get(name)
+  }
+
+  get canHold(): boolean {
+    return [...this.#runs.values()].some(({ record }) => record.run.guarantee !== 'none')
+  }
+
+  /** For planned moves of partitions: see hand-over-gate.ts. */
+  async holdForMove(): Promise<void> {
+    this.#isHeld = true
+    await Promise.all([...this.#runs.values()].filter(({ record }) => record.run.guarantee !== 'none').map(run => run.hold()))
+  }
+
+  release(): void {
+    this.#isHeld = false
+    this.#held.resolve()
+    this.#held = Promise.withResolvers<void>()
+    for (const run of this.#runs.values()) run.release()
   }
 
   /** Jobs by status, for metrics. */
-  async countByStatus(): Promise<Readonly<Record<string, number>>> {
-    const counts: Record<string, number> = {}
-    for (const record of await this.#records()) counts[record.status] = (counts[record.status] ?? 0) + 1
-    return counts
-  }
-
   /** A job that has not ended uses this bundle. */
   async uses(hash: string): Promise<boolean> {
-    return (await this.#records()).some(record => record.hash === hash && !isEnded(record))
+    return (await this.#records()).some(record => record.hash === hash && !isEnded(record.run))
   }
 
-  /** Leaves all runs alone; they go on, and another leader takes them over. */
+  /** Leaves all runs alone; another leader takes them over. */
   stop(): void {
     this.#leading = false
-    for (const attempt of this.#attempts.values()) attempt.abandon()
-    this.#attempts.clear()
+    this.savepoints.stop()
+    for (const run of this.#runs.values()) run.abandon()
+    this.#runs.clear()
+    this.release()
   }
 
   /** As `stop`, for good. */
@@ -137,179 +227,155 @@ export class JobMaster {
     this.stop()
   }
 
-  async #start(name: string, bundle: Bundle, argsJson: string, described: ShardAnswers['describeJob']): Promise<JobRecord> {
-    if (this.#attempts.size >= activeJobsMax) {
+  /** Throws when the graph does not fit the maps that there are; answers what is doubtful. */
+  #check(name: string, graph: JobGraph): readonly string[] {
+    const findings = this.#findings(graph)
+    const error = submitError(name, findings)
+    if (error !== undefined) throw error
+    return findings.map(({ stage, message }) => `stage "${stage}": ${message}`)
+  }
+
+  #findings(graph: JobGraph): readonly Finding[] {
+    const { mapOf, createsMaps } = this.#options
+    return checkSubmit(graph, { mapOf, createsMaps })
+  }
+
+  async #start(name: string, bundle: Bundle, order: Order): Promise<JobRecord> {
+    const { bundles } = this.#options
+    if (this.#runs.size >= activeJobsMax) {
       throw new NearstateError('RESOURCE_EXHAUSTED', `Cannot submit job "${name}": ${activeJobsMax} jobs run already, which is the limit`)
     }
-    const graph = parseGraph(described.graphJson)
-    const splits = await this.#listSplits(graph)
-    const view = this.#servingView(name)
-    const assignment = assignmentOf(view, graph, splits)
-    const { record, last } = await this.#begin(name, bundle.hash, argsJson, view)
+    const { last } = await this.#writeNew(name, bundle.hash, order)
     await this.#forgetOldest()
-    let isRefused = true
+    if (this.#isHeld) await this.#held.promise
+    const { record, version } = await this.#read(name)
     try {
-      await this.#options.bundles.put(bundle)
-      await this.#prepareTasks(record, described.graphHash, assignment)
-      isRefused = false
-      await this.#runTasks(record)
+      await bundles.inTurn(() => bundles.put(bundle))
+      const run = this.#add(record, version)
+      run.begin()
+      await run.started
+      // One with checkpoints frees them with its first.
+      if (last !== undefined && order.guarantee === 'none') void this.#forgetRows(last).catch(error => this.#warnOfRest(name, error))
+      return run.record
     } catch (error) {
-      await this.#end(record, 'failed', failureOfStart(error))
-      if (isRefused && last !== undefined) await this.#restore(record, last)
+      const { record: refused } = await this.#read(name)
+      // Refused before it ever ran: the record of the last run stays, but for the number that this one has used (1).
+      await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(name), current => {
+        if (current?.id !== record.id || !isRefused(current, record.run.attempt)) return undefined
+        return last === undefined
+          ? { ...current, run: { ...current.run, status: 'failed' } }
+          : { ...last, run: { ...last.run, attempt: refused.run.attempt } }
+      })
       throw error
     }
-    const running = await this.#write(record, { ...record, status: 'running' })
-    this.#follow(running)
-    return running
   }
 
-  async #listSplits(graph: JobGraph): Promise<Record<string, readonly Split[]>> {
-    const splits: Record<string, readonly Split[]> = {}
-    for (const stage of graph.stages) {
-      if (stage.source !== undefined)
-        splits[stage.name] = await this.#options.connectorOf(stage.source.connector).listSplits(stage.source.options)
-    }
-    return splits
-  }
-
-  #servingView(job: string): ClusterView {
-    const view = this.#options.view()
-    if (view === undefined || view.state.partitions.length === 0) {
-      throw new NearstateError('UNAVAILABLE', `Cannot submit job "${job}": the cluster waits for its first members`)
-    }
-    return view
-  }
-
-  /** Writes the record of a new attempt, in place of the last one's; ALREADY_EXISTS while that has not ended. */
-  async #begin(name: string, hash: string, argsJson: string, view: ClusterView): Promise<{ record: JobRecord; last?: JobRecord }> {
+  /** The record of a new run, in place of the last one's; ALREADY_EXISTS while that has not ended. */
+  async #writeNew(name: string, hash: string, order: Order): Promise<{ last: JobRecord | undefined }> {
+    const { coordinator, createId, clock } = this.#options
+    const { argsJson, warnings, collects, guarantee, intervalMs, from } = order
     let last: JobRecord | undefined
-    const nodes = view.state.members.filter(member => member.status === 'alive').map(member => member.id)
-    const record = await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(name), current => {
-      if (current !== undefined && !isEnded(current)) throw alreadyThere(name, current.status)
+    await updateJson<JobRecord>(coordinator, coordinatorKeys.job(name), current => {
+      if (current !== undefined && !isEnded(current.run)) throw alreadyThere(name, current.run.status)
       last = current
-      const attempt = (current?.attempt ?? 0) + 1
+      const attempt = current?.run.attempt ?? 0
+      // Its state takes the number of an attempt for itself: as if that had made one checkpoint.
+      const begins =
+        from === undefined
+          ? { run: { ...newRun(guarantee), attempt } }
+          : { run: newRun(guarantee, { attempt: attempt + 1, n: 1 }), from: { ...from, attempt: attempt + 1 } }
       return {
         name,
-        id: this.#options.createId(),
-        status: 'starting',
-        attempt,
+        id: createId(),
         hash,
         argsJson,
-        submittedAtMs: this.#options.wallTimeMs(),
-        nodes,
-        primaries: primariesDigest(view.state),
+        checkpointIntervalMs: intervalMs,
+        warnings,
+        collects,
+        submittedAtMs: clock.wallTimeMs(),
+        ...begins,
+        nodes: [],
+        primaries: '',
         stages: [],
       }
     })
-    if (record === undefined) throw new NearstateError('INTERNAL', `job "${name}" has no record`)
-    return last === undefined ? { record } : { record, last }
+    return { last }
   }
 
-  /** A run that was refused before it began leaves the record of the last one, but for the number that it has used (1). */
-  async #restore(refused: JobRecord, last: JobRecord): Promise<void> {
-    await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(last.name), current =>
-      current?.id === refused.id ? { ...last, attempt: refused.attempt } : undefined,
-    )
+  async #graphOf({ name, hash, argsJson }: JobRecord): Promise<ShardAnswers['describeJob'] & { readonly graph: JobGraph }> {
+    const described = await this.#options.describe(name, await this.#options.bundles.load(hash), argsJson)
+    return { ...described, graph: parseGraph(described.graphJson) }
   }
 
-  async #prepareTasks(record: JobRecord, graphHash: string, assignment: Assignment): Promise<void> {
-    const { name: job, attempt, hash, argsJson } = record
-    const controls = this.#controls(record)
-    const request = { job, attempt, hash, argsJson, assignmentJson: JSON.stringify(assignment) }
-    const answers = await Promise.all(controls.map(control => control.startJob(request, { timeoutMs: startTimeoutMs })))
-    const hashes = new Set([graphHash, ...answers.flatMap(answer => answer.graphHashes)])
-    if (hashes.size > 1) {
-      throw new NearstateError(
-        'INVALID_ARGUMENT',
-        `Cannot start job "${job}": its file builds different graphs on different shards; it must depend on its arguments only, not on time, chance or the machine`,
-      )
-    }
-  }
-
-  async #runTasks(record: JobRecord): Promise<void> {
-    const { name: job, attempt } = record
-    await Promise.all(this.#controls(record).map(control => control.runJob({ job, attempt }, { timeoutMs: startTimeoutMs })))
-  }
-
-  #controls(record: JobRecord): readonly NodeControl[] {
-    return membersOf(record.nodes, this.#options.view()?.state).map(member => this.#options.controlOf(member))
-  }
-
-  #follow(record: JobRecord): void {
-    const attempt = new JobAttempt({
-      job: record.name,
-      attempt: record.attempt,
-      nodes: record.nodes,
-      primaries: record.primaries,
-      state: () => this.#options.view()?.state,
-      controlOf: this.#options.controlOf,
-      onEnd: outcome => void this.#onEnd(record, outcome),
+  #add(record: JobRecord, version: number): JobRun {
+    const run = new JobRun({
+      ...this.#options,
+      record,
+      version,
+      describe: one => this.#graphOf(one),
+      onOver: (over, how) => void this.#handleOver(over, how),
     })
-    this.#attempts.set(record.name, attempt)
-    attempt.start()
+    this.#runs.set(record.name, run)
+    return run
   }
 
-  async #onEnd(record: JobRecord, outcome: AttemptEnd): Promise<void> {
-    const { log } = this.#options
-    const failure = outcome.kind === 'failed' ? outcome.failure : undefined
+  async #stopBy(name: string, action: string, stop: (run: JobRun) => void): Promise<JobDocumentJson> {
+    const { record, version } = await this.#read(name)
+    if (isEnded(record.run)) return jobDocument(record)
+    const known = this.#runs.get(name)
+    if (known === undefined && record.run.status !== 'suspended')
+      throw new NearstateError('UNAVAILABLE', `Cannot ${action} job "${name}": it is just being started or taken over; try again`)
+    const run = known ?? this.#add(record, version)
+    stop(run)
+    await run.over
+    const { record: after } = await this.#read(name)
+    if (isEnded(after.run) || after.run.status === 'suspended') return jobDocument(after)
+    throw new NearstateError('UNAVAILABLE', `Cannot ${action} job "${name}": another node leads now; try again`)
+  }
+
+  async #handleOver(run: JobRun, how: 'ended' | 'deposed'): Promise<void> {
+    const { record } = run
+    const { name, hash } = record
+    const { log, bundles } = this.#options
+    if (this.#runs.get(name) === run) this.#runs.delete(name)
+    if (how === 'deposed') {
+      // Two that both take themselves for the leader do not chase each other.
+      await sleep(adoptRetryMs, undefined, { ref: false })
+      if (this.#leading) await this.#lead()
+      return
+    }
+    log.info('job ended', { job: name, status: record.run.status, reason: record.run.failure?.message })
+    if (!isEnded(record.run)) return
     try {
-      await this.#end(record, outcome.kind, failure)
+      await this.#dropState(record, record.run.status === 'completed' ? (record.collects ?? []) : [])
+      await bundles.removeUnless(hash, async () => (await this.uses(hash)) || (await this.#options.isDeployed(hash)))
     } catch (error) {
-      log.error('the end of a job could not be recorded', { job: record.name, outcome: outcome.kind, reason: messageOf(error) })
+      this.#warnOfRest(name, error)
     }
   }
 
-  #end(record: JobRecord, status: JobStatus, failure?: JobFailure): Promise<JobRecord> {
-    const running = this.#endings.get(record.name)
-    if (running !== undefined) return running
-    const ending = this.#stopAndRecord(record, status, failure).finally(() => this.#endings.delete(record.name))
-    this.#endings.set(record.name, ending)
-    return ending
+  async #dropState({ name, run }: JobRecord, keep: readonly string[]): Promise<void> {
+    if (run.guarantee === 'none') return
+    const request = { job: name, attempt: run.attempt, keep: [...keep] }
+    const members = (this.#options.view()?.state.members ?? []).filter(isReachable)
+    await Promise.all(members.map(member => this.#options.controlOf(member).dropJob(request, { timeoutMs: dropTimeoutMs })))
   }
 
-  async #stopAndRecord(record: JobRecord, status: JobStatus, failure: JobFailure | undefined): Promise<JobRecord> {
-    const { log, wallTimeMs, bundles } = this.#options
-    const attempt = this.#attempts.get(record.name)
-    attempt?.abandon()
-    // The last figures, where they can still be had.
-    await attempt?.refresh().catch(() => undefined)
-    const request = { job: record.name, attempt: record.attempt }
-    const stops = await Promise.allSettled(
-      membersOf(record.nodes, this.#options.view()?.state).map(member =>
-        this.#options.controlOf(member).stopJob(request, { timeoutMs: isReachable(member) ? startTimeoutMs : suspectTimeoutMs }),
-      ),
+  #warnOfRest(job: string, error: unknown): void {
+    this.#options.log.warn('what an ended job has left could not be removed', { job, reason: messageOf(error) })
+  }
+
+  /** What a job that has completed has collected. */
+  async #forgetRows(record: JobRecord): Promise<void> {
+    if ((record.collects ?? []).length === 0 || record.run.status !== 'completed') return
+    await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(record.name), current =>
+      current?.id === record.id ? { ...current, collects: [] } : undefined,
     )
-    for (const stop of stops) {
-      if (stop.status === 'rejected') log.warn('a node did not stop its tasks', { job: record.name, reason: messageOf(stop.reason) })
-    }
-    const ended = await this.#write(record, {
-      ...record,
-      status,
-      endedAtMs: wallTimeMs(),
-      stages: attempt?.stages ?? record.stages,
-      ...(failure === undefined ? {} : { failure }),
-    })
-    this.#attempts.delete(record.name)
-    log.info('job ended', { job: record.name, status, reason: failure?.message })
-    if (!(await this.uses(record.hash)) && !(await this.#options.isDeployed(record.hash))) {
-      await bundles
-        .remove(record.hash)
-        .catch(error => log.warn("a job's bundle could not be removed", { job: record.name, reason: messageOf(error) }))
-    }
-    return ended
-  }
-
-  /** Writes the next record of the same attempt; CONFLICT when another attempt has begun. */
-  async #write(from: JobRecord, next: JobRecord): Promise<JobRecord> {
-    await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(from.name), current => {
-      if (current?.id !== from.id)
-        throw new NearstateError('CONFLICT', `Cannot change job "${from.name}": another run of that name has begun`)
-      return isEnded(current) ? undefined : next
-    })
-    return this.#read(from.name)
+    await this.#dropState(record, [])
   }
 
   async #lead(): Promise<void> {
+    this.savepoints.lead()
     for (let done = false; !done; ) {
       try {
         await this.#adopt()
@@ -322,19 +388,22 @@ export class JobMaster {
     }
   }
 
-  /** A new leader goes on with runs whose nodes are all there, and fails those that were being started. */
+  /** A new leader begins a new attempt of every job that has not ended; one without checkpoints it lets run. */
   async #adopt(): Promise<void> {
-    for (const record of await this.#records()) {
-      if (isEnded(record) || this.#submitting.has(record.name) || this.#attempts.has(record.name)) continue
-      if (record.status === 'running') this.#follow(record)
-      else await this.#end(record, 'failed', { message: 'the leader was lost while the job started; submit it again' })
+    for (const { value, version } of await this.#options.coordinator.list(coordinatorKeys.jobPrefix)) {
+      const record = decodeJson<JobRecord>(value)
+      const { name, run } = record
+      if (isEnded(run) || run.status === 'suspended' || this.#submitting.has(name) || this.#runs.has(name)) continue
+      const adopted = this.#add(record, version)
+      if (run.guarantee === 'none' && run.status === 'running') adopted.follow()
+      else adopted.begin()
     }
-    for (const attempt of this.#attempts.values()) attempt.checkMembers()
   }
 
   async #forgetOldest(): Promise<void> {
-    const ended = (await this.#records()).filter(isEnded).sort((a, b) => b.submittedAtMs - a.submittedAtMs)
+    const ended = (await this.#records()).filter(({ run }) => isEnded(run)).sort((a, b) => b.submittedAtMs - a.submittedAtMs)
     for (const record of ended.slice(endedJobsMax)) {
+      await this.#forgetRows(record)
       const stored = await this.#options.coordinator.read(coordinatorKeys.job(record.name))
       if (stored !== undefined) await this.#options.coordinator.compareAndSet(stored.key, stored.version, undefined)
     }
@@ -344,26 +413,51 @@ export class JobMaster {
     return (await this.#options.coordinator.list(coordinatorKeys.jobPrefix)).map(value => decodeJson<JobRecord>(value.value))
   }
 
-  async #read(name: string): Promise<JobRecord> {
+  async #read(name: string): Promise<{ readonly record: JobRecord; readonly version: number }> {
     const stored = await this.#options.coordinator.read(coordinatorKeys.job(name))
     if (stored === undefined) throw new NearstateError('NOT_FOUND', `There is no job "${name}"`)
-    return decodeJson<JobRecord>(stored.value)
+    return { record: decodeJson<JobRecord>(stored.value), version: stored.version }
   }
 
   #document(record: JobRecord): JobDocumentJson {
-    return jobDocument(record, isEnded(record) ? record.stages : (this.#attempts.get(record.name)?.stages ?? record.stages))
+    return jobDocument(record, isEnded(record.run) ? record.stages : (this.#runs.get(record.name)?.stages ?? record.stages))
   }
 }
+
+interface Order extends Settings {
+  readonly argsJson: string
+  readonly warnings: readonly string[]
+  readonly collects: readonly string[]
+  readonly from: Omit<JobOrigin, 'attempt'> | undefined
+}
+
+interface Settings {
+  readonly guarantee: Guarantee
+  readonly intervalMs: number
+}
+
+function settingsOf({ guarantee, checkpointIntervalMs }: JobSubmission): Settings {
+  const intervalMs = checkpointIntervalMs === 0 ? defaultIntervalMs : checkpointIntervalMs
+  if (intervalMs < intervalMinMs || intervalMs > intervalMaxMs)
+    throw invalidArgument(`Cannot submit job: checkpointInterval ${intervalMs} ms is not between ${intervalMinMs} ms and 24 h`)
+  switch (guarantee) {
+    case '':
+      return { guarantee: 'exactly-once', intervalMs }
+    case 'exactly-once':
+    case 'at-least-once':
+    case 'none':
+      return { guarantee, intervalMs }
+    default:
+      throw invalidArgument(`Cannot submit job: guarantee "${guarantee}" is none of exactly-once, at-least-once, none`)
+  }
+}
+
+/** It has not begun an attempt since `attempt`, or has failed without ever having run. */
+const isRefused = ({ run }: JobRecord, attempt: number): boolean =>
+  run.attempt === attempt || (run.status === 'failed' && run.restarts === 0 && run.checkpoints === 0)
 
 const alreadyThere = (name: string, status: string): NearstateError =>
   new NearstateError(
     'ALREADY_EXISTS',
     `Cannot submit job "${name}": a job of that name is ${status}; cancel it first or choose another name`,
   )
-
-function failureOfStart(error: unknown): JobFailure {
-  const message = `could not be started: ${messageOf(error)}`
-  return error instanceof NearstateError && error.functionStack !== undefined
-    ? { message, functionStack: error.functionStack }
-    : { message }
-}

@@ -3,81 +3,91 @@ import { createHash } from 'node:crypto'
 import { invalidArgument } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { ClusterState } from '../membership/cluster-state.ts'
-import type { ShardProgress, StageProgress } from '../streaming/assignment.ts'
+import type { StageProgress } from '../streaming/assignment.ts'
+import type { Guarantee } from '../streaming/checkpoint/barrier-flow.ts'
+import type { RunRecord, RunStatus } from '../streaming/master/record.ts'
 
-export type JobStatus = 'starting' | 'running' | 'completed' | 'failed' | 'cancelled'
-
-export interface JobFailure {
-  readonly message: string
-  readonly stage?: string
-  readonly functionStack?: string
+/** The savepoint that a run began with. */
+export interface JobOrigin {
+  /** JOB/LABEL. */
+  readonly name: string
+  readonly id: string
+  /** Its state is checkpoint 1 of this attempt, which no tasks have. */
+  readonly attempt: number
+  /** Stages whose state it left out, and sources that it had no positions of. */
+  readonly without: readonly string[]
+  readonly newSources: readonly string[]
 }
 
 export interface JobRecord {
   readonly name: string
+  /** Of this run: another one under the same name has another. */
   readonly id: string
-  readonly status: JobStatus
-  /** Grows with every run under this name; never used again. */
-  readonly attempt: number
   /** Bundle in the system map. */
   readonly hash: string
   readonly argsJson: string
+  readonly checkpointIntervalMs: number
+  /** What was doubtful when it was submitted. */
+  readonly warnings: readonly string[]
+  /** Stages whose rows stay when it has completed; absent: none. */
+  readonly collects?: readonly string[]
   readonly submittedAtMs: number
   readonly endedAtMs?: number
-  readonly failure?: JobFailure
-  /** The nodes that take part, by incarnation. */
+  readonly from?: JobOrigin
+  /** Attempts and checkpoints; attempt numbers grow with every run under this name. */
+  readonly run: RunRecord
+  /** The nodes that take part in the attempt, by incarnation. */
   readonly nodes: readonly NodeId[]
-  /** Digest of all primaries at its start: another one means that a task has lost its partition. */
+  /** Digest of the primaries that it was assigned by: another one means that a task has lost its partition. */
   readonly primaries: string
-  /** Figures at the end; while it runs the leader has fresher ones. */
+  /** Figures of the last change; while it runs the leader has fresher ones. */
   readonly stages: readonly StageProgress[]
 }
-
-export const isEnded = (record: JobRecord): boolean => record.status !== 'starting' && record.status !== 'running'
 
 /** The JSON of `nearstate job show --json`. */
 export interface JobDocumentJson {
   readonly name: string
   readonly id: string
-  readonly status: JobStatus
-  readonly guarantee: 'none'
+  readonly status: RunStatus
+  readonly guarantee: Guarantee
   readonly submittedAt: number
   readonly endedAt?: number
+  /** The savepoint that it began with: JOB/LABEL. */
+  readonly from?: string
   readonly restarts: number
-  /** Why it failed. */
+  /** Why it failed, or why it was restarted last. */
   readonly failure?: string
   readonly failedStage?: string
   readonly failureStack?: string
-  readonly checkpoint: null
+  /** The last one committed. */
+  readonly checkpoint: { readonly id: number; readonly at: number; readonly durationMs: number; readonly bytes: number } | null
+  /** Committed so far, in all attempts. */
+  readonly checkpoints: number
+  /** What was doubtful when it was submitted, each with its stage. */
+  readonly warnings: readonly string[]
   readonly stages: readonly StageProgress[]
 }
 
 export function jobDocument(record: JobRecord, stages: readonly StageProgress[] = record.stages): JobDocumentJson {
-  const { failure } = record
+  const { name, id, submittedAtMs, endedAtMs, run } = record
+  const { failure, figures } = run
   return {
-    name: record.name,
-    id: record.id,
-    status: record.status,
-    guarantee: 'none',
-    submittedAt: record.submittedAtMs,
-    ...(record.endedAtMs === undefined ? {} : { endedAt: record.endedAtMs }),
-    restarts: 0,
+    name,
+    id,
+    status: run.status,
+    guarantee: run.guarantee,
+    submittedAt: submittedAtMs,
+    ...(endedAtMs === undefined ? {} : { endedAt: endedAtMs }),
+    ...(record.from === undefined ? {} : { from: record.from.name }),
+    restarts: run.restarts,
     ...(failure === undefined ? {} : { failure: failure.message }),
     ...(failure?.stage === undefined ? {} : { failedStage: failure.stage }),
     ...(failure?.functionStack === undefined ? {} : { failureStack: failure.functionStack }),
-    checkpoint: null,
+    checkpoint: figures === undefined ? null : { id: figures.n, at: figures.atMs, durationMs: figures.durationMs, bytes: figures.bytes },
+    checkpoints: run.checkpoints,
+    warnings: record.warnings,
     stages,
   }
-}
-
-/** What a round of progress says of the whole: running, or how it ended. */
-export type AttemptOutcome = { readonly kind: 'running' } | AttemptEnd
-export type AttemptEnd = { readonly kind: 'completed' } | { readonly kind: 'failed'; readonly failure: JobFailure }
-
-export function outcomeOf(shards: readonly ShardProgress[]): AttemptOutcome {
-  const failed = shards.find(shard => shard.status === 'failed')
-  if (failed !== undefined) return { kind: 'failed', failure: failed.failure ?? { message: 'a shard gave the job up without a reason' } }
-  return { kind: shards.length > 0 && shards.every(shard => shard.status === 'completed') ? 'completed' : 'running' }
 }
 
 export function primariesDigest(state: ClusterState): string {

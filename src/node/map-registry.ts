@@ -49,7 +49,7 @@ export class MapRegistry {
 
   get definitions(): readonly MapDefinition[] {
     const names = new Set([...[...this.#table.values()].map(({ name }) => name), ...this.#answered.keys()])
-    return [...names].map(name => this.#find(name)).filter(definition => definition !== undefined)
+    return [...names].map(name => this.find(name)).filter(definition => definition !== undefined)
   }
 
   /** Definitions as the coordinator has them now, ordered by name, without the system's own. */
@@ -104,7 +104,7 @@ export class MapRegistry {
     if (this.#answered.get(name)?.id === id) this.#answered.delete(name)
     // Otherwise the watch has told of the end already.
     if (this.#table.get(name)?.id === id) this.#dropped.set(name, id)
-    this.#options.onChange(name, this.#find(name))
+    this.#options.onChange(name, this.find(name))
   }
 
   stop(): void {
@@ -115,11 +115,11 @@ export class MapRegistry {
     if ((this.#table.get(name)?.id ?? 0) >= (this.#answered.get(name)?.id ?? 0)) this.#answered.delete(name)
     const dropped = this.#dropped.get(name)
     if (dropped !== undefined && this.#table.get(name)?.id !== dropped) this.#dropped.delete(name)
-    this.#options.onChange(name, this.#find(name))
+    this.#options.onChange(name, this.find(name))
   }
 
   /** The latest definition that this node knows of, unless it was dropped. */
-  #find(name: string): MapDefinition | undefined {
+  find(name: string): MapDefinition | undefined {
     const watched = this.#table.get(name)
     const answered = this.#answered.get(name)
     const latest = (watched?.id ?? 0) < (answered?.id ?? 0) ? answered : watched

@@ -6,7 +6,8 @@ import { lostCount } from '../membership/transitions.ts'
 import type { ShardStatsReport } from '../shard/protocol.ts'
 import type { HistoryCounts } from './cluster-history.ts'
 import { copyCount } from './cluster-events.ts'
-import type { NodeFigures, ShardFigures } from '../telemetry/metrics.ts'
+import type { JobDocumentJson } from './job-record.ts'
+import type { JobFigures, NodeFigures, ShardFigures } from '../telemetry/metrics.ts'
 
 export interface FigureSources {
   readonly self: NodeId
@@ -19,7 +20,7 @@ export interface FigureSources {
   readonly backups: number
   readonly promiseMisses: number
   readonly history: HistoryCounts
-  readonly jobs: Readonly<Record<string, number>>
+  readonly jobs: readonly JobDocumentJson[]
 }
 
 export function nodeFigures(sources: FigureSources): NodeFigures {
@@ -44,9 +45,19 @@ export function nodeFigures(sources: FigureSources): NodeFigures {
     history: sources.history,
     shards: sources.shards.map(shardFigures),
     userCodeStops: sources.userCodeStops,
-    jobs: sources.jobs,
+    jobs: sources.jobs.map(jobFigures),
   }
 }
+
+const jobFigures = ({ name, status, restarts, checkpoints, checkpoint, stages }: JobDocumentJson): JobFigures => ({
+  name,
+  status,
+  restarts,
+  checkpoints,
+  checkpoint,
+  // Only what runs has figures of stages that move: the others would be series of the past.
+  stages: status === 'running' || status === 'restarting' ? stages : [],
+})
 
 const shardFigures = (report: ShardStatsReport, shard: number): ShardFigures => ({
   shard,

@@ -88,12 +88,14 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
     describe: (job, bundle, argsJson) => shards.any.request({ kind: 'describeJob', job, bundle, argsJson }),
     connectorOf,
     isDeployed: hash => functions.isDeployed(hash),
+    mapOf: name => maps.find(name),
+    createsMaps: config.autoCreateMaps,
     createId: () => randomId(systemRandom),
-    wallTimeMs,
+    clock: monotonicClock,
     log,
   })
   stops.push(() => jobs.close())
-  const made = createDriver(options, { feed, shards, links, promiseCell })
+  const made = createDriver(options, { feed, shards, links, jobs, promiseCell })
   driver = made
   stops.push(() => made.stop('quiet')) // when a later part cannot start; nothing is left to do after an orderly stop
   const history = new ClusterHistory()
@@ -173,10 +175,11 @@ interface DriverParts {
   readonly feed: ViewFeed
   readonly shards: Shards
   readonly links: NodeLinks
+  readonly jobs: JobMaster
   readonly promiseCell: SharedArrayBuffer
 }
 
-const createDriver = (options: PartsOptions, { feed, shards, links, promiseCell }: DriverParts): ClusterDriver => {
+const createDriver = (options: PartsOptions, { feed, shards, links, jobs, promiseCell }: DriverParts): ClusterDriver => {
   const { id, config, coordinator, fail, leave, log } = options
   return new ClusterDriver({
     coordinator,
@@ -204,6 +207,7 @@ const createDriver = (options: PartsOptions, { feed, shards, links, promiseCell 
     renewLink: member => links.renewPeer(member),
     postView: command => shards.broadcast(command),
     postOrder: order => shards.order(order),
+    jobs,
     onDeposed: reason => fail(new NearstateError('UNAVAILABLE', reason)),
     onLeaveAsked: leave,
     log,

@@ -67,6 +67,6 @@ const metricsOf = ({ id, config, parts, notReadyBecause }: ServersOptions): Retu
       backups: config.backups,
       promiseMisses: parts.driver.promiseMisses,
       history: parts.history.counts,
-      jobs: parts.driver.leads ? await parts.jobs.countByStatus() : {},
+      jobs: parts.driver.leads ? await parts.jobs.list() : [],
     }),
   )

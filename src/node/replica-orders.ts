@@ -5,10 +5,11 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { NodeId } from '../base/ids.ts'
-import type { Member } from '../membership/cluster-state.ts'
+import type { ClusterState, Member } from '../membership/cluster-state.ts'
+import { reachableMembers } from '../membership/replica-transitions.ts'
 import type { ReplicatedMembership } from '../membership/replicated-membership.ts'
 import { findMember } from '../membership/transitions.ts'
-import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
+import { type HandOverOrder, isSameReplica, type ReplicaRequest } from '../partitioning/partition-table.ts'
 import type {
   HandOverOrderMessage,
   OrderHandOverResponse,
@@ -16,6 +17,7 @@ import type {
   RequestReplicaResponse,
 } from '../wire/generated/nearstate/v1/peer.ts'
 import { orderMessage, orderOf, requestMessage, requestOf } from './control-messages.ts'
+import { HandOverGate, type HeldJobs } from './hand-over-gate.ts'
 import type { CallOptions } from './node-control.ts'
 
 export interface OrderLink {
@@ -28,6 +30,8 @@ export interface ReplicaOrdersOptions {
   readonly clock: Clock
   readonly membership: ReplicatedMembership
   readonly linkTo: (member: Member) => OrderLink
+  /** Stream jobs that stand still for hand-overs. */
+  readonly jobs: HeldJobs
   /** To the shard that is to hand over, if it is one of this node. */
   readonly postOrder: (order: HandOverOrder) => void
   /** This node, as leader, has been asked for something. */
@@ -39,11 +43,13 @@ const timeoutMs = 500
 
 export class ReplicaOrders {
   readonly #options: ReplicaOrdersOptions
+  readonly #gate: HandOverGate
   /** By partition. */
   readonly #ordered = new Map<number, { readonly epoch: number; readonly atMs: number }>()
 
   constructor(options: ReplicaOrdersOptions) {
     this.#options = options
+    this.#gate = new HandOverGate(options.clock, options.jobs, () => this.give())
   }
 
   /** From a shard of this node. */
@@ -67,7 +73,9 @@ export class ReplicaOrders {
   /** As leader: gives the orders that are due. */
   give(): void {
     const { self, membership, linkTo, postOrder } = this.#options
-    for (const order of membership.orders()) {
+    const orders = membership.orders()
+    if (!this.#gate.passes(orders.length, isCopying(membership.view?.state))) return
+    for (const order of orders) {
       const member = this.#memberOf(order.from.node)
       if (member === undefined || !this.#isDue(order)) continue
       if (member.id === self) postOrder(order)
@@ -93,6 +101,15 @@ export class ReplicaOrders {
     const state = this.#options.membership.view?.state
     return state === undefined ? undefined : findMember(state, id)
   }
+}
+
+/** Some partition has a copy that is not whole yet, on a node within reach. */
+function isCopying(state: ClusterState | undefined): boolean {
+  if (state === undefined) return false
+  const reachable = new Set(reachableMembers(state).map(({ id }) => id))
+  return state.partitions.some(({ backups, inSync }) =>
+    backups.some(backup => reachable.has(backup.node) && !inSync.some(replica => isSameReplica(replica, backup))),
+  )
 }
 
 /** Whoever cannot be reached is asked again. */

@@ -255,6 +255,15 @@ export class Leading {
     }
   }
 
+  /** Since when an in-sync replica has left something unanswered; infinite: none has. */
+  get unansweredSinceMs(): number {
+    let since = Number.POSITIVE_INFINITY
+    for (const { isInSync, waitingSinceMs } of this.#all) {
+      if (isInSync && waitingSinceMs !== undefined && waitingSinceMs < since) since = waitingSinceMs
+    }
+    return since
+  }
+
   /** What there is to send and to ask now. */
   flush(nowMs: number): void {
     const isServing = this.isServing(nowMs)

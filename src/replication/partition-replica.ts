@@ -63,6 +63,8 @@ export class PartitionReplica<Waiter> {
   #group: Effect[] = []
   /** Bytes of the log's own entries. */
   readonly #kept = new KeptBytes()
+  /** How often it became primary. */
+  #terms = 0
   #isWriting = false
   #beganAt = 0
   #trimTo = 0
@@ -86,6 +88,11 @@ export class PartitionReplica<Waiter> {
 
   get epoch(): number {
     return this.#state.epoch
+  }
+
+  /** Grows whenever it becomes primary, and only then: who finds the same number again finds what it wrote itself. */
+  get term(): number {
+    return this.#terms
   }
 
   /** Of the data that it holds, or is to hold. */
@@ -126,6 +133,11 @@ export class PartitionReplica<Waiter> {
    */
   get gathers(): boolean {
     return this.#role.kind === 'primary' && this.#role.leading.gathers
+  }
+
+  /** Of a primary: since when an in-sync replica has left something unanswered; infinite: none has. */
+  get unansweredSinceMs(): number {
+    return this.#role.kind === 'primary' ? this.#role.leading.unansweredSinceMs : Number.POSITIVE_INFINITY
   }
 
   /** Of a primary: the replicas not in-sync, and how much of the copy each holds, 0 to 1. */
@@ -492,6 +504,7 @@ export class PartitionReplica<Waiter> {
     if (this.#role.kind !== 'primary') {
       this.#following.applyAll()
       this.#sessions.forgetAll(nowMs)
+      this.#terms += 1
       this.#role = { kind: 'primary', leading: new Leading(this.#state, waitUntilMs, () => this.#release()) }
     }
     this.#role.leading.handleRow(nowMs, row, isNewEpoch, waitUntilMs)

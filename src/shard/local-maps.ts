@@ -1,6 +1,6 @@
 /**
- * Maps as stream jobs use them: local reads and writes on the partitions that this shard serves. On one that it does not serve now both fail,
- * and with them the job's attempt. What is read may not be committed yet, and a write returns before it is: what a deposed primary's task
+ * Maps as an attempt of a stream job uses them: local reads and writes on the partitions of its tenure. On one whose term has ended both
+ * fail, and with them the attempt. What is read may not be committed yet, and a write returns before it is: what a deposed primary's task
  * made of it counts for nothing.
  *
  * Owns: the decoded copies of hot values, within a byte budget per map. A copy counts only with its entry's present version
@@ -19,10 +19,12 @@ import { okAnswer } from './answers.ts'
 import type { HeldPartition } from './held-partition.ts'
 import type { Partitions } from './partitions.ts'
 import { refusalError } from './refusals.ts'
+import type { Tenure } from './tenure.ts'
 
 export interface LocalMapsOptions {
   readonly catalog: MapCatalog
   readonly partitions: Partitions
+  readonly tenure: Tenure
   readonly clock: Clock
   /** Decoded copies per map, at most; above it the coldest half goes. */
   readonly cacheMaxBytes: number
@@ -72,15 +74,20 @@ class ShardLocalMap implements LocalMap {
   }
 
   get(partition: number, key: unknown): unknown {
-    const held = this.#held(partition)
+    const held = this.#options.tenure.held(partition)
     const part = this.#handle.parts[partition] ?? this.#findPart(held)
     if (part === undefined) return undefined
+    if (typeof key !== 'object') {
+      const copy = this.#copies.unchanged(key, part)
+      if (copy !== undefined) return copy
+    }
     this.#encodeKey(key)
     if (!part.find(this.#key, 0, this.#keyEnd, this.#options.clock.wallTimeMs())) return undefined
     const { found } = part
     const { version } = found
     const copyKey = this.#copyKey(key)
-    const copy = this.#copies.find(copyKey, version)
+    const isPlain = found.expiresAtMs === 0 && found.maxIdleMs === 0 && this.#handle.definition.eviction === 'none'
+    const copy = this.#copies.find(copyKey, version, isPlain ? part : undefined)
     if (copy !== undefined) return copy
     const value = decodeValue(found.segment, found.valueStart, found.valueEnd)
     this.#copies.put(copyKey, version, value, found.valueEnd - found.valueStart)
@@ -88,8 +95,8 @@ class ShardLocalMap implements LocalMap {
   }
 
   setEncoded(partition: number, key: unknown, value: Uint8Array): void {
-    const { clock, partitions } = this.#options
-    const held = this.#held(partition)
+    const { clock, partitions, tenure } = this.#options
+    const held = tenure.held(partition)
     const { replica } = held
     if (this.#handle.parts[partition] === undefined) this.#checkThere()
     this.#encodeKey(key)
@@ -101,16 +108,8 @@ class ShardLocalMap implements LocalMap {
     const outcome = part.set(this.#key, 0, this.#keyEnd, value, 0, value.length, unchanged, unchanged, clock.wallTimeMs())
     if (replica.applied === before) replica.cancelWrite()
     else replica.finishWrite(nowMs, undefined, okAnswer)
-    if (replica.keepsLog) partitions.touch(held)
+    if (replica.keepsLog && !replica.gathers) partitions.touch(held)
     if (outcome === Outcome.refused) throw part.refusal
-  }
-
-  /** Throws when the partition is not served here now. */
-  #held(partition: number): HeldPartition {
-    const held = this.#options.partitions.find(partition)
-    if (held?.isServing === true) return held
-    const { name } = this.#handle.definition
-    throw new NearstateError('UNAVAILABLE', `Cannot use map "${name}" here: partition ${partition} is not served by this shard any more`)
   }
 
   #findPart(held: HeldPartition): PartitionMap | undefined {

@@ -335,7 +335,7 @@ export class Operations {
     } catch (error) {
       return error as NearstateError
     }
-    this.#value = reader.values
+    if (this.#value !== reader.values) this.#value = reader.values
     this.#valueStart = reader.valueBounds[index] as number
     this.#valueEnd = reader.valueBounds[index + 1] as number
     return undefined

@@ -146,6 +146,18 @@ export class Partitions {
     return this.#options.budget
   }
 
+  /** Those that it serves now. */
+  get serving(): readonly HeldPartition[] {
+    return this.#held.flatMap(held => (held?.isServing === true ? [held] : []))
+  }
+
+  /** For how long some in-sync replica of what is served here has left something unanswered. */
+  unansweredMs(nowMs: number): number {
+    let since = nowMs
+    for (const held of this.#held) if (held?.isServing === true) since = Math.min(since, held.replica.unansweredSinceMs)
+    return nowMs - since
+  }
+
   find(partition: number): HeldPartition | undefined {
     return this.#held[partition]
   }

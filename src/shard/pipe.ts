@@ -15,8 +15,10 @@
  * 6. A numbered write is not done before one of its session that was refused for now and will be sent again (refused-writes.ts).
  */
 import { invalidArgument, NearstateError } from '../base/errors.ts'
+import type { PartitionMap } from '../grid/partition-map.ts'
 import { partitionOfKey } from '../keys/partition-of.ts'
 import type { Ticket } from '../replication/replica-port.ts'
+import { hashKey } from '../storage/key-hash.ts'
 import type { PipeClient, PipeHandler } from '../transport/ports.ts'
 import { ChunkAssembler } from '../wire/chunks.ts'
 import { type OperationBatch, OperationKind, type SessionDeclaration } from '../wire/generated/nearstate/v1/data.ts'
@@ -85,7 +87,8 @@ export class Pipe implements PipeHandler, WorkSource {
   #warmed = 0
   /** Partitions of the operations that were warmed, each by its index modulo `warmCount`; -1: to be found out. */
   readonly #warmPartitions = new Int32Array(warmCount)
-  readonly #warmHashes = new Uint32Array(warmCount)
+  readonly #warmHashes = new Int32Array(warmCount)
+  readonly #warmParts: (PartitionMap | undefined)[] = Array.from({ length: warmCount })
   /** Of the catalog when they were warmed: with another one a slot may have another codec. */
   #warmGeneration = 0
   /** Parked partitions whose first operation may go on. */
@@ -320,6 +323,8 @@ export class Pipe implements PipeHandler, WorkSource {
     if (partitionCount === 0 || to - from < 2) return
     const { catalog } = operations
     this.#warmGeneration = catalog.generation
+    const parts = this.#warmParts
+    const hashes = this.#warmHashes
     try {
       for (let index = from; index < to; index += 1) {
         const slot = this.#slots.find(reader.slotAt(index))
@@ -329,22 +334,32 @@ export class Pipe implements PipeHandler, WorkSource {
         const start = reader.keyBounds[index] as number
         const end = reader.keyBounds[index + 1] as number
         const partition = partitionOfKey(slot.codec, reader.keys, start, end, partitionCount)
-        const hash = slot.handle.parts[partition]?.warmIndex(reader.keys, start, end)
-        partitions[index % warmCount] = partition
-        if (hash !== undefined) this.#warmHashes[index % warmCount] = hash
+        const at = index % warmCount
+        partitions[at] = partition
+        hashes[at] = hashKey(reader.keys, start, end)
+        parts[at] = slot.handle.parts[partition]
       }
     } catch {
       // That operation's own turn refuses it.
     }
-    for (let index = from; index < to; index += 1) {
-      const partition = partitions[index % warmCount] as number
-      if (partition < 0) continue
-      const part = this.#slots.find(reader.slotAt(index))?.handle?.parts[partition]
-      if (part === undefined) continue
-      const number = reader.numberAt(index)
-      this.#warmed ^= part.warmEntry(this.#warmHashes[index % warmCount] as number)
-      if (number !== 0) this.#warmed ^= operations.warm(partition, number)
+    // Loop by loop, each over loads that do not wait for one another.
+    let warmed = 0
+    const count = to - from
+    for (let at = 0; at < count; at += 1) {
+      const part = parts[at]
+      if (part !== undefined) warmed ^= part.warmIndex(hashes[at] as number)
     }
+    for (let at = 0; at < count; at += 1) {
+      const part = parts[at]
+      if (part !== undefined) warmed ^= part.warmEntry(hashes[at] as number)
+    }
+    for (let at = 0; at < count; at += 1) {
+      if (parts[at] === undefined) continue
+      parts[at] = undefined
+      const number = reader.numberAt(from + at)
+      if (number !== 0) warmed ^= operations.warm(partitions[at] as number, number)
+    }
+    this.#warmed ^= warmed
   }
 
   #step(reader: OperationReader, index: number, wallTimeMs: number): void {

@@ -13,7 +13,11 @@ import type { KeyCodec } from '../keys/key-codec.ts'
 import type { ClusterView } from '../membership/cluster-state.ts'
 import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-table.ts'
 import type { ReplicaRole } from '../replication/replica-port.ts'
-import type { Assignment, ShardProgress } from '../streaming/assignment.ts'
+import type { Assignment, Layout, ShardProgress, Split } from '../streaming/assignment.ts'
+import type { Guarantee } from '../streaming/checkpoint/barrier-flow.ts'
+import type { BarrierAnswer } from '../streaming/checkpoint/task-checkpoint.ts'
+import type { RestorePoint } from '../streaming/master/record.ts'
+import type { JobStateAnswer, ReadJobState } from './jobs/state-reads.ts'
 
 export interface ShardLimits {
   /** The store's memory on this shard; writes that grow it are refused at this with RESOURCE_EXHAUSTED. */
@@ -105,20 +109,49 @@ export type ShardRequest =
   /** Evaluates a job file and answers its graph, without running it. */
   /** `job`: the name that it is to run under; empty: its file's. */
   | { readonly kind: 'describeJob'; readonly job: string; readonly bundle: Bundle; readonly argsJson: string }
+  /** Begins an attempt in the partitions that this shard has in `layout`: with a guarantee its start is in their logs when this is answered. */
   | {
-      readonly kind: 'startJob'
+      readonly kind: 'openJob'
       readonly job: string
       readonly attempt: number
       readonly bundle: Bundle
       readonly argsJson: string
-      readonly assignment: Assignment
+      readonly guarantee: Guarantee
+      readonly restore: RestorePoint
+      /** What the restore point is made of, if it is not there yet. */
+      readonly savepoint?: SavepointSource
+      readonly layout: Layout
     }
+  /** Makes the tasks of an attempt that was opened, and finishes what its sinks had prepared. */
+  | {
+      /** Copies checkpoint n, the one committed last, out under a name; answered when this shard's part of it is whole. */
+      readonly kind: 'savepointJob'
+      readonly job: string
+      readonly attempt: number
+      readonly n: number
+      readonly savepoint: string
+    }
+  | { readonly kind: 'startJob'; readonly job: string; readonly attempt: number; readonly assignment: Assignment }
   | { readonly kind: 'runJob'; readonly job: string; readonly attempt: number }
+  /** Barrier n, where `committed` is the last one; answered when this shard has done it. */
+  | { readonly kind: 'barrierJob'; readonly job: string; readonly attempt: number; readonly n: number; readonly committed: number }
+  | { readonly kind: 'commitJob'; readonly job: string; readonly attempt: number; readonly n: number; readonly isLast: boolean }
+  /** The job has ended: its state goes, but for the stages to keep. */
+  | { readonly kind: 'dropJob'; readonly job: string; readonly attempt: number; readonly keep: readonly string[] }
+  | ({ readonly kind: 'readJobState' } & ReadJobState)
   | { readonly kind: 'stopJob'; readonly job: string; readonly attempt: number }
   | { readonly kind: 'jobProgress'; readonly job: string; readonly attempt: number }
   | { readonly kind: 'stats' }
   /** Takes no new work, answers what is under way (for at most graceMs), closes its port. */
   | { readonly kind: 'stop'; readonly graceMs: number }
+
+/** What a run starts from whose restore point is (attempt, 1). */
+export interface SavepointSource {
+  readonly id: string
+  readonly attempt: number
+  /** Stages whose state is left out. */
+  readonly without: readonly string[]
+}
 
 export interface ShardAnswers {
   loadFunctions: { readonly names: readonly string[] }
@@ -126,8 +159,18 @@ export interface ShardAnswers {
   systemSet: null
   systemDelete: null
   describeJob: { readonly name: string; readonly graphJson: string; readonly graphHash: string }
-  startJob: { readonly graphHash: string }
+  /** `splits`: of the restore point, per source stage, those at home here. */
+  openJob: { readonly graphHash: string; readonly splits: Readonly<Record<string, readonly Split[]>> }
+  startJob: null
   runJob: null
+  /** `shard`: its index in the layout. */
+  barrierJob: { readonly shard: number; readonly answer: BarrierAnswer }
+  commitJob: null
+  /** Partitions of which nothing is left. */
+  dropJob: readonly number[]
+  readJobState: JobStateAnswer
+  /** Index of the shard in the layout. */
+  savepointJob: { readonly shard: number }
   stopJob: null
   jobProgress: ShardProgress
   stats: ShardStatsReport

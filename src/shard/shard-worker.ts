@@ -7,7 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { present } from '../base/assert.ts'
 import { monotonicClock } from '../base/clock.ts'
 import { systemRandom } from '../base/random.ts'
-import { connectorOf } from '../connectors/registry.ts'
+import { connectorOf, sinkConnectorOf } from '../connectors/registry.ts'
 import { createPeerLinks } from '../transport/peer-links.ts'
 import { ShardMirror } from '../durability/shard-mirror.ts'
 import { serveShard } from '../transport/grpc/serve-shard.ts'
@@ -71,7 +71,7 @@ const shard: Shard = new Shard({
       serve: server => serveShard({ host: start.host, port: start.port, server, links, messageMaxBytes: limits.messageMaxBytes }),
     }
   },
-  createJobs: needs => new JobHost({ ...needs, connectorOf }),
+  createJobs: needs => new JobHost({ ...needs, connectorOf, sinkConnectorOf }),
   send,
   later: callback => void setImmediate(callback),
   after(ms, callback) {

@@ -14,8 +14,10 @@ import type { ShardMirror } from '../durability/shard-mirror.ts'
 import type { ValueCodec } from '../grid/entry-processor.ts'
 import { encodeKey } from '../keys/encode-key.ts'
 import type { ShardProgress } from '../streaming/assignment.ts'
+import type { RestorePoint } from '../streaming/master/record.ts'
 import type { LocalMaps } from '../streaming/ports.ts'
 import { MemoryBudget } from '../storage/memory-budget.ts'
+import type { PartitionStore } from '../storage/partition-store.ts'
 import type { DataServer, PeerLinks, PeerListener, PeerMessageKind } from '../transport/ports.ts'
 import { OperationKind } from '../wire/generated/nearstate/v1/data.ts'
 import { decodeValue, encodeValue } from '../wire/value-codec.ts'
@@ -23,7 +25,12 @@ import { Admission } from './admission.ts'
 import { DataService } from './data-service.ts'
 import { errorOf, failureOf } from './failure.ts'
 import { Gateway } from './gateway.ts'
-import { ShardStateStore, type StateStoreOptions } from './jobs/state-store.ts'
+import { dropState } from './jobs/drop-state.ts'
+import type { JobStateAnswer, ReadJobState } from './jobs/state-reads.ts'
+import { type ImportNeeds, importSavepoint } from './jobs/import-savepoint.ts'
+import { importPlace } from './jobs/import-place.ts'
+import { unansweredMaxMs } from './jobs/job-attempt.ts'
+import { ShardStateStore } from './jobs/state-store.ts'
 import { Invokes } from './invokes.ts'
 import { ShardLocalMaps } from './local-maps.ts'
 import { LoopTurn } from './loop-turn.ts'
@@ -47,6 +54,7 @@ import type {
   ToShard,
 } from './protocol.ts'
 import { SingleCalls } from './single-calls.ts'
+import { Tenure } from './tenure.ts'
 import { Turns, type WorkSource } from './turns.ts'
 import type { Slices } from './user-code/slice-task.ts'
 import type { UserCode } from './user-code/user-code.ts'
@@ -60,8 +68,14 @@ export interface ShardNetwork {
 /** The stream engine on this shard; see jobs/job-host.ts. */
 export interface ShardJobs {
   describe(job: string, bundle: Bundle, argsJson: string): Promise<ShardAnswers['describeJob']>
-  start(request: Extract<ShardRequest, { kind: 'startJob' }>): Promise<ShardAnswers['startJob']>
+  open(request: Extract<ShardRequest, { kind: 'openJob' }>): Promise<ShardAnswers['openJob']>
+  start(request: Extract<ShardRequest, { kind: 'startJob' }>): Promise<void>
   run(job: string, attempt: number): void
+  barrier(job: string, attempt: number, n: number, committed: number): Promise<ShardAnswers['barrierJob']>
+  savepoint(job: string, attempt: number, n: number, name: string): Promise<ShardAnswers['savepointJob']>
+  committed(job: string, attempt: number, n: number, isLast: boolean): void
+  drop(job: string, attempt: number, keep: readonly string[]): Promise<readonly number[]>
+  read(request: ReadJobState): Promise<JobStateAnswer>
   stop(job: string, attempt: number): void | Promise<void>
   progress(job: string, attempt: number): ShardProgress
   onExchange(from: ShardId, bytes: Uint8Array): void
@@ -70,11 +84,26 @@ export interface ShardJobs {
   close(): void | Promise<void>
 }
 
+/** An attempt's hold of partitions: it ends with the term of their primary. */
+export interface AttemptHold {
+  readonly maps: LocalMaps
+  createStateStore(attempt: number, restore: RestorePoint): ShardStateStore
+  importSavepoint(needs: ImportNeeds): Promise<void>
+}
+
 export interface ShardJobsNeeds {
   readonly self: ShardId
-  readonly maps: LocalMaps
-  /** The state of an attempt on partitions of this shard. */
-  createStateStore(of: Pick<StateStoreOptions, 'job' | 'attempt' | 'restore'>): ShardStateStore
+  /** What an attempt uses of these partitions from now on. Throws UNAVAILABLE while this shard does not serve them all. */
+  hold(job: string, partitions: readonly number[]): AttemptHold
+  /** Removes the state that this attempt, or an older one, has left in the partitions that this shard serves; but for some stages. */
+  dropState(job: string, attempt: number, keep: readonly string[]): Promise<readonly number[]>
+  /** Of a partition that this shard serves; else throws UNAVAILABLE. */
+  storeOf(partition: number): PartitionStore
+  delay(ms: number): Promise<void>
+  /** For how long some backup of this shard's partitions has left something unanswered. */
+  unansweredMs(): number
+  /** The value of an entry, whichever shard has it; undefined: there is none. */
+  find(map: string, key: Uint8Array): Promise<unknown>
   readonly slices: Slices
   readonly userCode: UserCode
   readonly clock: Clock
@@ -102,6 +131,8 @@ export interface ShardOptions {
 }
 
 const valueCodec: ValueCodec = { encode: encodeValue, decode: decodeValue }
+/** Between two looks at backups that are slow to answer. */
+const breathMs = 5
 /** Decoded copies for jobs, per map and shard: a share of the store's memory within these bounds. */
 const copiesShare = 1 / 64
 const copiesMaxBytes = 64 * 1024 * 1024
@@ -191,13 +222,12 @@ export class Shard implements PeerListener {
     this.#peerPipes = new PeerPipes(shared, this.#network.links, message => this.#log('warn', message))
     this.#jobs = options.createJobs({
       self: start.id,
-      maps: new ShardLocalMaps({
-        catalog: this.#catalog,
-        partitions: this.#partitions,
-        clock,
-        cacheMaxBytes: Math.min(copiesMaxBytes, limits.memoryMaxBytes * copiesShare),
-      }),
-      createStateStore: of => new ShardStateStore({ ...of, partitions: this.#partitions, clock, later: options.later }),
+      hold: (job, partitions) => this.#hold(job, partitions),
+      dropState: (job, attempt, keep) => dropState({ job, attempt, keep, partitions: this.#partitions, clock, later: options.later }),
+      storeOf: partition => this.#servedStore(partition),
+      delay: options.delay,
+      unansweredMs: () => this.#partitions.unansweredMs(clock.nowMs()),
+      find: (map, key) => this.#find(map, key),
       slices: userCode.slices,
       userCode,
       clock,
@@ -271,6 +301,27 @@ export class Shard implements PeerListener {
     this.#jobs.onPeerDrain(peer)
   }
 
+  #hold(job: string, wanted: readonly number[]): AttemptHold {
+    const { clock, later, start } = this.#options
+    const parts = { partitions: this.#partitions, tenure: new Tenure(job, this.#partitions, wanted), clock }
+    const breathe = async (): Promise<void> => {
+      await new Promise<void>(resolve => later(resolve))
+      while (this.#partitions.unansweredMs(clock.nowMs()) > unansweredMaxMs) await this.#options.delay(breathMs)
+    }
+    const cacheMaxBytes = Math.min(copiesMaxBytes, start.limits.memoryMaxBytes * copiesShare)
+    return {
+      maps: new ShardLocalMaps({ ...parts, catalog: this.#catalog, cacheMaxBytes }),
+      createStateStore: (attempt, restore) => new ShardStateStore({ ...parts, job, attempt, restore, later, breathe }),
+      importSavepoint: needs => importSavepoint(needs, { ...importPlace(parts), breathe }),
+    }
+  }
+
+  #servedStore(partition: number): PartitionStore {
+    const held = this.#partitions.find(partition)
+    if (held?.isServing === true && held.replica.isServing(this.#options.clock.nowMs())) return held.replica.store
+    throw new NearstateError('UNAVAILABLE', `Cannot read partition ${partition} here: it is not served by this shard; ask again`)
+  }
+
   #command(command: ShardCommand): void {
     switch (command.kind) {
       case 'view': {
@@ -313,11 +364,24 @@ export class Shard implements PeerListener {
         return this.#systemCall(request)
       case 'describeJob':
         return this.#jobs.describe(request.job, request.bundle, request.argsJson)
+      case 'openJob':
+        return this.#jobs.open(request)
       case 'startJob':
-        return this.#jobs.start(request)
+        return this.#jobs.start(request).then(() => null)
       case 'runJob':
         this.#jobs.run(request.job, request.attempt)
         return null
+      case 'barrierJob':
+        return this.#jobs.barrier(request.job, request.attempt, request.n, request.committed)
+      case 'commitJob':
+        this.#jobs.committed(request.job, request.attempt, request.n, request.isLast)
+        return null
+      case 'dropJob':
+        return this.#jobs.drop(request.job, request.attempt, request.keep)
+      case 'readJobState':
+        return this.#jobs.read(request)
+      case 'savepointJob':
+        return this.#jobs.savepoint(request.job, request.attempt, request.n, request.savepoint)
       case 'stopJob':
         return Promise.resolve(this.#jobs.stop(request.job, request.attempt)).then(() => null)
       case 'jobProgress':
@@ -348,6 +412,11 @@ export class Shard implements PeerListener {
       default:
         return unreachable(request)
     }
+  }
+
+  async #find(map: string, key: Uint8Array): Promise<unknown> {
+    const { isAbsent, value } = await this.#calls.call({ map, key, as: 'user', kind: OperationKind.GET })
+    return isAbsent ? undefined : decodeValue(value)
   }
 
   #stats(): ShardStatsReport {

@@ -174,7 +174,7 @@ export function applyResult(store: PartitionStore, session: Session, number: num
   recordIn(session, number, resultOf(result), store.position, trimTo)
 }
 
-/** The effect with bytes of its own, those of entries in `kept`. */
+/** The effect with bytes of its own, those of entries and records in `kept`. */
 export function copyEffect(effect: Effect, kept: KeptBytes): Effect {
   switch (effect.kind) {
     case 'put': {
@@ -205,9 +205,9 @@ export function copyEffect(effect: Effect, kept: KeptBytes): Effect {
       return { ...effect, key: kept.block, keyStart, keyEnd: keyStart + effect.keyEnd - effect.keyStart }
     }
     case 'putRecord':
-      return { ...effect, key: bytesOf(effect.key), value: bytesOf(effect.value) }
+      return { kind: 'putRecord', space: effect.space, key: kept.copy(effect.key), value: kept.copy(effect.value) }
     case 'removeRecord':
-      return { ...effect, key: bytesOf(effect.key) }
+      return { kind: 'removeRecord', space: effect.space, key: kept.copy(effect.key) }
     case 'recordResult': {
       const { ticketEpoch, ticketPosition, number, result, trimTo } = effect
       return { kind: 'recordResult', ticketEpoch, ticketPosition, number, trimTo, result: resultOf(result) }

@@ -23,6 +23,12 @@ export class KeptBytes {
     return at
   }
 
+  /** Its own view of the copied bytes. */
+  copy(bytes: Uint8Array): Uint8Array {
+    const at = this.keep(bytes, 0, bytes.length)
+    return this.block.subarray(at, at + bytes.length)
+  }
+
   /** Room for so many bytes in one block: where it begins in `block`. */
   reserve(length: number): number {
     if (this.#used + length <= this.block.length) {

@@ -82,6 +82,8 @@ export class MapStore {
   readonly found: EntryView
   evicted = 0
   expired = 0
+  /** Grows with every put, change of expiry, removal and clear. */
+  changes = 0
   readonly #budget: MemoryBudget
   readonly #random: Random
   readonly #index: HashIndex
@@ -97,9 +99,6 @@ export class MapStore {
   /** What `admitPut` has found, for the put that follows; location 0: nothing, or something may have moved since. */
   #admittedHash = 0
   #admittedLocation = 0
-
-  /** What `warmIndex` read last, kept so that the read is done. */
-  warmed = 0
 
   constructor(id: MapId, limits: MapLimits, budget: MemoryBudget, seed: number) {
     this.id = id
@@ -125,28 +124,29 @@ export class MapStore {
   }
 
   /**
-   * Reads where a lookup of this key begins, and answers its hash for `warmEntry`, which reads what a lookup and a write of its entry
-   * will touch; nothing is changed. Called for many keys in a row, first the one and then the other, their cache misses overlap, where
-   * each lookup would wait for its own (group prefetching: Chen et al., "Improving Hash Join Performance through Prefetching", 2004).
+   * Reads where a lookup of this hash begins; `warmEntry` then reads what a lookup and a write of its entry will touch. Nothing is changed,
+   * and the answers only keep the reads from being optimized away. Called for many keys in a row, first the one and then the other, their
+   * cache misses overlap, where each lookup would wait for its own (group prefetching: Chen et al., "Improving Hash Join Performance
+   * through Prefetching", 2004).
    */
-  warmIndex(key: Uint8Array, keyStart: number, keyEnd: number): number {
-    const hash = hashKey(key, keyStart, keyEnd)
+  warmIndex(hash: number): number {
     const capacity = this.#capacity
-    if (capacity > 0) this.warmed = this.#cells[homeOf(hash, capacity)] as number
-    return hash
+    return capacity === 0 ? 0 : (this.#cells[homeOf(hash, capacity)] as number)
   }
 
-  /** The answer only keeps the reads from being optimized away. */
   warmEntry(hash: number): number {
     const capacity = this.#capacity
     if (capacity === 0) return 0
-    const cell = homeOf(hash, capacity)
     const cells = this.#cells
-    const location = cells[(cells[cell] as number) === hash ? cell + 1 : cell + 3] ?? 0
-    if (location === 0) return 0
+    let cell = homeOf(hash, capacity)
+    while ((cells[cell] as number) < hash && cells[cell + 1] !== 0) cell += 2
+    const location = cells[cell + 1] as number
+    if (location === 0 || cells[cell] !== hash) return 0
     const segment = this.#segments[segmentOf(location)] as Uint8Array
     const at = wordOf(location) * 4
-    return (segment[at] as number) + (segment[at + cacheLineBytes] ?? 0)
+    // Lookups go by bytes and writes by words, two objects over the same memory. A small entry lies in up to three lines.
+    const head = (this.#wordsOf(location)[wordOf(location)] as number) + (segment[at] as number)
+    return head + (segment[at + cacheLineBytes] ?? 0) + (segment[at + 2 * cacheLineBytes] ?? 0)
   }
 
   /**
@@ -251,6 +251,7 @@ export class MapStore {
   /** Called by `applyEffect` and the image only, like all that follow. */
   put(effect: PutEffect, version: number): void {
     const { key, keyStart, keyEnd } = effect
+    this.changes += 1
     this.#wallTimeMs = Math.max(this.#wallTimeMs, effect.wallTimeMs)
     const keyLength = keyEnd - keyStart
     const valueLength = effect.valueEnd - effect.valueStart
@@ -289,6 +290,7 @@ export class MapStore {
   /** Changes expiry: in place if the header needs no other fields, else the entry is written anew. */
   expire(effect: ExpireEffect): void {
     const { key, keyStart, keyEnd, expiresAtMs, maxIdleMs, wallTimeMs } = effect
+    this.changes += 1
     this.#wallTimeMs = Math.max(this.#wallTimeMs, wallTimeMs)
     const hash = hashKey(key, keyStart, keyEnd)
     const before = this.#locate(hash, key, keyStart, keyEnd)
@@ -319,6 +321,7 @@ export class MapStore {
   }
 
   remove(effect: RemoveEffect): void {
+    this.changes += 1
     const hash = hashKey(effect.key, effect.keyStart, effect.keyEnd)
     const location = this.#locate(hash, effect.key, effect.keyStart, effect.keyEnd)
     if (location === 0) return
@@ -337,6 +340,7 @@ export class MapStore {
   }
 
   clear(): void {
+    this.changes += 1
     this.#index.clear()
     this.#indexChanged()
     this.#space.clear()

@@ -19,6 +19,8 @@ export class PartitionStore {
   readonly #budget: MemoryBudget
   readonly #seed: number
   readonly #maps = new Map<MapId, MapStore>()
+  /** The one found last: effects on one map follow each other, and few partitions have many maps. */
+  #last: MapStore | undefined
 
   /** `seed` drives the sampling of eviction; the same seed and calls give the same choices. */
   constructor(budget: MemoryBudget, seed: number) {
@@ -39,7 +41,11 @@ export class PartitionStore {
   }
 
   findMap(id: MapId): MapStore | undefined {
-    return this.#maps.get(id)
+    const last = this.#last
+    if (last !== undefined && last.id === id) return last
+    const map = this.#maps.get(id)
+    if (map !== undefined) this.#last = map
+    return map
   }
 
   maps(): Iterable<MapStore> {
@@ -49,6 +55,7 @@ export class PartitionStore {
   dropMap(id: MapId): void {
     this.#maps.get(id)?.release()
     this.#maps.delete(id)
+    this.#last = undefined
   }
 
   get entries(): number {
@@ -78,6 +85,7 @@ export class PartitionStore {
   release(): void {
     for (const map of this.#maps.values()) map.release()
     this.#maps.clear()
+    this.#last = undefined
     this.records.clear()
     this.sessions.clear()
   }

@@ -1,4 +1,5 @@
 /** What the master tells every shard about an attempt, and what a shard tells back. Plain data (JSON). */
+import type { ErrorCode } from '../base/errors.ts'
 import type { ShardId } from '../base/ids.ts'
 import type { SplitState } from './checkpoint/split-state.ts'
 import type { SplitPosition } from './source.ts'
@@ -13,32 +14,60 @@ export interface Split {
   readonly restored?: SplitState
 }
 
-export interface Assignment {
+/** Where an attempt runs. */
+export interface Layout {
   /** Version of the cluster state that it was made from. */
   readonly tableVersion: number
   /** The shards that take part, in one order for all. */
   readonly shards: readonly ShardId[]
   /** Index into `shards` of each partition's primary. */
   readonly owners: readonly number[]
+}
+
+export interface Assignment extends Layout {
+  /** Of the run: another one of the same name has another. */
+  readonly jobId?: string
   /** Per source stage (by name) and shard (by index): the splits it reads. */
   readonly splits: Readonly<Record<string, readonly (readonly Split[])[]>>
 }
 
-export interface StageProgress {
+/** Rows since the job began. With checkpoints they are those of its output: what is done again is not counted again. */
+export interface StageCounts {
   readonly name: string
-  readonly kind: string
-  readonly tasks: number
   readonly rowsIn: number
   readonly rowsOut: number
   readonly deadLetters: number
   readonly late: number
+}
+
+export interface StageProgress extends StageCounts {
+  readonly kind: string
+  readonly tasks: number
   /** Milliseconds since the epoch; null: none yet, or beyond the end of the input. */
   readonly watermark: number | null
   readonly stateBytes: number
+  /** Of the attempt, all tasks together: milliseconds of work that began at this stage. */
+  readonly busyMs: number
+  /** The same for the time in which the stage had to wait because what is behind it was full: back-pressure. */
+  readonly blockedMs: number
+  /** Batches of rows that began here, by how long they took: up to each of `batchBoundsMs`, and longer. */
+  readonly batches: readonly number[]
 }
+
+/** Milliseconds. */
+export const batchBoundsMs: readonly number[] = [0.25, 0.5, 1, 2, 5, 10, 25, 100]
 
 export interface ShardProgress {
   readonly status: 'ready' | 'running' | 'completed' | 'failed'
-  readonly failure?: { readonly message: string; readonly stage?: string; readonly functionStack?: string }
+  /** `code`: of a NearstateError; `isFinal`: no other attempt would get further. */
+  readonly failure?: {
+    readonly message: string
+    readonly code?: ErrorCode
+    readonly isFinal?: true
+    readonly stage?: string
+    readonly functionStack?: string
+  }
   readonly stages: readonly StageProgress[]
+  /** What the checkpoint under way waits for here. */
+  readonly waitsFor?: { readonly stage: string; readonly what: string }
 }

@@ -1,6 +1,8 @@
 /** What the stream engine needs of the shard that it runs on. */
 import type { NearstateError } from '../base/errors.ts'
 import type { KeyCodec } from '../keys/key-codec.ts'
+import type { SinkConnector } from './sink.ts'
+import type { FetchAnswer, FetchOptions } from './graph/async-options.ts'
 
 /** One map, on the partitions that this shard owns. Values read are shared and read-only. */
 export interface LocalMap {
@@ -16,10 +18,37 @@ export interface LocalMaps {
   open(name: string, keySpace: string, keyCodec: KeyCodec): Promise<LocalMap>
 }
 
+/** What the stages of a job reach beyond the data of their shard. Called between units; what is answered comes later, between units. */
+export interface Outside {
+  /** The task should be asked for work again. */
+  wake(): void
+  /** A line for the job's log. */
+  log(stage: string, text: string): void
+  /** Reads the entry of a map, whichever shard has it; the value is shared and read-only, undefined when there is none. */
+  lookup(map: string, key: Uint8Array, done: (error: NearstateError | undefined, value: unknown) => void): void
+  /**
+   * Runs asynchronous user code of a stage outside of its units, watched like them. `done` comes later, with what it threw or gave.
+   */
+  run(stage: string, act: () => Promise<unknown>, done: (error: unknown, value: unknown) => void): void
+  /** What writes for sinks of this kind; throws INVALID_ARGUMENT when there is nothing that does. */
+  sinkConnector(kind: string): SinkConnector
+  /**
+   * An HTTP request of a stage's user code, which may be cut off: it leaves when the present turn has ended. `done` is called where what user code does next is watched. Returns how to give it up,
+   * after which `done` is not called.
+   */
+  fetch(stage: string, url: string, options: FetchOptions, done: (error: unknown, answer: FetchAnswer | undefined) => void): () => void
+}
+
 /** A record of a stage's state. Keys order by their bytes. */
 export interface StateRecord {
   readonly key: Uint8Array
   readonly value: Uint8Array
+}
+
+/** What a record becomes; without a value a tombstone. */
+export interface StateChange {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
 }
 
 /**
@@ -41,8 +70,11 @@ export interface StateStore {
   /** No record of an older attempt counts (a = 0): nothing can be read that was not written here. */
   readonly isFresh: boolean
   read(partition: number, stage: string, key: Uint8Array): Uint8Array | undefined
-  /** `undefined` writes a tombstone. Throws RESOURCE_EXHAUSTED when memory is full. The bytes are copied. */
-  write(partition: number, stage: string, key: Uint8Array, value: Uint8Array | undefined, n: number): void
+  /**
+   * In this order, and as few groups as their size allows: a group costs much the same whether it is one record or hundreds. Throws
+   * RESOURCE_EXHAUSTED when memory is full: those before are written then. The bytes are copied.
+   */
+  write(partition: number, stage: string, changes: readonly StateChange[], n: number): void
   /** Records with from <= key < to that hold a value, in order, at most `limit`. */
   scan(partition: number, stage: string, from: Uint8Array, to: Uint8Array, limit: number): readonly StateRecord[]
   /**
@@ -58,6 +90,7 @@ export interface StateStore {
   /**
    * Copies what checkpoint n holds on this shard's partitions out under a name, in the background; called when n has been committed
    * and before anything is written for n + 1. A slot that n needs is copied before a write or a removal takes it. `done` comes later.
+   * Absent: this store makes none.
    */
-  savepoint(name: string, n: number, done: (error?: NearstateError) => void): void
+  savepoint?(name: string, n: number, done: (error?: NearstateError) => void): void
 }

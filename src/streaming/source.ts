@@ -28,7 +28,7 @@ export interface SplitListener {
 
 /** Reads one split. Buffers a bounded amount ahead and stops reading there. */
 export interface SplitReader {
-  /** The next records; undefined: none yet; 'end': the split is finished. Throws NearstateError when the split cannot be read on. */
+  /** The next records, the last batch's no longer being used; undefined: none yet; 'end': the split is finished. Throws NearstateError when the split cannot be read on. */
   take(): SourceBatch | 'end' | undefined
   /** A checkpoint is committed: nothing before this position will be asked for again, so upstream may let go of it. */
   committed?(position: SplitPosition): void

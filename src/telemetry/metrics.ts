@@ -27,8 +27,27 @@ export interface NodeFigures {
   readonly shards: readonly ShardFigures[]
   /** Runs of user code that were stopped because they took too long. */
   readonly userCodeStops: number
-  /** Jobs by status; only the leader knows them, elsewhere empty. */
-  readonly jobs: Readonly<Record<string, number>>
+  /** Only the leader knows them, elsewhere empty. */
+  readonly jobs: readonly JobFigures[]
+}
+
+export interface JobFigures {
+  readonly name: string
+  readonly status: string
+  readonly restarts: number
+  readonly checkpoints: number
+  readonly checkpoint: { readonly at: number; readonly durationMs: number; readonly bytes: number } | null
+  readonly stages: readonly {
+    readonly name: string
+    readonly rowsIn: number
+    readonly rowsOut: number
+    readonly deadLetters: number
+    readonly late: number
+    readonly watermark: number | null
+    readonly stateBytes: number
+    readonly busyMs: number
+    readonly blockedMs: number
+  }[]
 }
 
 export interface ShardFigures {
@@ -99,6 +118,49 @@ export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
   const stops = counter('user_code_stops_total', 'Runs of user code stopped at userCodeTimeLimit.', [])
   const jobs = gauge('jobs', 'Jobs; on the leader only.', ['status'])
 
+  const ofJob = ['job']
+  const jobRestarts = counter('job_restarts_total', 'Attempts of a job that followed a loss or a failure; on the leader only.', ofJob)
+  const jobCheckpoints = counter('job_checkpoints_total', 'Checkpoints of a job that were committed; on the leader only.', ofJob)
+  const checkpointSeconds = gauge('job_checkpoint_seconds', 'How long the last checkpoint of a job took; on the leader only.', ofJob)
+  const checkpointBytes = gauge('job_checkpoint_bytes', 'State written for the last checkpoint of a job; on the leader only.', ofJob)
+  const checkpointAge = gauge('job_checkpoint_age_seconds', 'Time since the last checkpoint of a job; on the leader only.', ofJob)
+  const ofStage = ['job', 'stage']
+  const stageRowsIn = counter('job_rows_in_total', 'Rows that came to a stage of a job; on the leader only.', ofStage)
+  const stageRowsOut = counter('job_rows_out_total', 'Rows that a stage of a job handed on; on the leader only.', ofStage)
+  const stageDead = counter('job_dead_letters_total', 'Rows of a stage that went to dead letters; on the leader only.', ofStage)
+  const stageLate = counter('job_late_rows_total', 'Rows of a stage that came too late; on the leader only.', ofStage)
+  const stageState = gauge('job_state_bytes', 'State that a stage of a job keeps in memory; on the leader only.', ofStage)
+  const stageLag = gauge('job_watermark_lag_seconds', 'How far the watermark of a stage is behind the clock; on the leader only.', ofStage)
+  const stageBusy = counter('job_busy_seconds_total', 'Work that began at a stage, of all its tasks; on the leader only.', ofStage)
+  const stageBlocked = counter(
+    'job_blocked_seconds_total',
+    'Time in which tasks of a stage waited for what is behind it; on the leader only.',
+    ofStage,
+  )
+  const jobMetrics = [jobRestarts, jobCheckpoints, checkpointSeconds, checkpointBytes, checkpointAge]
+  const stageMetrics = [stageRowsIn, stageRowsOut, stageDead, stageLate, stageState, stageLag, stageBusy, stageBlocked]
+
+  const setJob = ({ name: job, restarts, checkpoints, checkpoint, stages }: JobFigures): void => {
+    jobRestarts.inc({ job }, restarts)
+    jobCheckpoints.inc({ job }, checkpoints)
+    if (checkpoint !== null) {
+      checkpointSeconds.set({ job }, checkpoint.durationMs / 1000)
+      checkpointBytes.set({ job }, checkpoint.bytes)
+      checkpointAge.set({ job }, Math.max(0, Date.now() - checkpoint.at) / 1000)
+    }
+    for (const stage of stages) {
+      const labels = { job, stage: stage.name }
+      stageRowsIn.inc(labels, stage.rowsIn)
+      stageRowsOut.inc(labels, stage.rowsOut)
+      stageDead.inc(labels, stage.deadLetters)
+      stageLate.inc(labels, stage.late)
+      stageState.set(labels, stage.stateBytes)
+      if (stage.watermark !== null) stageLag.set(labels, (Date.now() - stage.watermark) / 1000)
+      stageBusy.inc(labels, stage.busyMs / 1000)
+      stageBlocked.inc(labels, stage.blockedMs / 1000)
+    }
+  }
+
   const setShard = (figures: ShardFigures): void => {
     const shard = String(figures.shard)
     entries.set({ shard }, figures.entries)
@@ -133,7 +195,11 @@ export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
     migrations.inc(figures.history.migrations)
     for (const shard of figures.shards) setShard(shard)
     stops.inc(figures.userCodeStops)
-    for (const [status, count] of Object.entries(figures.jobs)) jobs.set({ status }, count)
+    for (const metric of [...jobMetrics, ...stageMetrics]) metric.reset()
+    for (const job of figures.jobs) {
+      jobs.inc({ status: job.status })
+      setJob(job)
+    }
   }
 
   return {

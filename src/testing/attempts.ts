@@ -9,14 +9,16 @@
  *
  * 1. A commit is a step of its own: a crash may come between the last answer and it.
  */
+import type { RestorePoint } from '../streaming/master/record.ts'
 import { NearstateError } from '../base/errors.ts'
 import { type Random, randomInteger } from '../base/random.ts'
 import type { Split } from '../streaming/assignment.ts'
 import type { BarrierAnswer } from '../streaming/checkpoint/task-checkpoint.ts'
 import { restoredSplits } from '../streaming/checkpoint/restored-splits.ts'
 import type { TaskCheckpoints } from '../streaming/execution/shard-task.ts'
-import type { MemoryState, RestorePoint } from '../streaming/state/memory-state.ts'
+import type { MemoryState } from '../streaming/state/memory-state.ts'
 import type { StateStore } from '../streaming/ports.ts'
+import { collectedRows } from '../streaming/operators/collect.ts'
 import { decodeValue, encodeValue } from '../wire/value-codec.ts'
 import type { SimulatedShards } from './simulated-shards.ts'
 
@@ -94,6 +96,13 @@ export class Attempts {
     return this.#lastAnswers
   }
 
+  /** The rows that a collecting stage has in committed checkpoints. */
+  collectedBy(stage: string): readonly unknown[] {
+    const { state } = this.#options
+    const all = Array.from({ length: state.partitionCount }, (_, partition) => partition)
+    return all.flatMap(partition => [...state.valid(partition, stage)].flatMap(record => collectedRows(record, codec)))
+  }
+
   /** For people: what the barrier under way waits for. */
   get waitsFor(): string {
     return this.#shards.tasks
@@ -108,9 +117,9 @@ export class Attempts {
     return (isOwn && this.#own()) || this.#shards.step() || this.#own()
   }
 
-  /** Begins a checkpoint if none is under way. */
+  /** Begins a checkpoint if none is under way and the shards run. */
   begin(): void {
-    if (this.#barrier !== undefined || this.#options.guarantee === 'none') return
+    if (this.#barrier !== undefined || this.#options.guarantee === 'none' || !this.#shards.areReady) return
     this.#n += 1
     this.#barrier = { n: this.#n, answers: new Map() }
     for (const task of this.#shards.tasks) task.barrier(this.#n, this.#committed)

@@ -32,11 +32,29 @@ export class SimulatedShards {
   readonly #options: SimulatedShardsOptions
   readonly #links: Link[] = []
   #turn = 0
+  #failure: TaskFailure | undefined
 
   constructor(count: number, options: SimulatedShardsOptions) {
     this.#options = options
     this.tasks = Array.from({ length: count }, (_, self) => options.task(self, (to, bytes) => this.#send(self, to, bytes)))
-    for (const task of this.tasks) task.run(options.nowMs())
+    this.#recover()
+  }
+
+  /** What the restore point has prepared is committed everywhere before any shard runs. */
+  #recover(): void {
+    let left = this.tasks.length
+    for (const task of this.tasks) {
+      task.recover(error => {
+        left -= 1
+        if (error !== undefined) this.#failure = { stage: undefined, place: undefined, isFinal: false, thrown: error }
+        else if (left === 0 && this.#failure === undefined) for (const one of this.tasks) one.run(this.#options.nowMs())
+      })
+    }
+  }
+
+  /** They run, or have run. */
+  get areReady(): boolean {
+    return this.tasks.every(({ state }) => state.kind !== 'ready')
   }
 
   get haveCompleted(): boolean {
@@ -45,7 +63,7 @@ export class SimulatedShards {
 
   get failure(): TaskFailure | undefined {
     for (const { state } of this.tasks) if (state.kind === 'failed') return state.failure
-    return undefined
+    return this.#failure
   }
 
   /** One unit or one frame; false: nothing can happen until a source has more or time passes. */

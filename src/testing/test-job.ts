@@ -14,16 +14,19 @@ import type { ExchangeLimits } from '../streaming/exchange/edge.ts'
 import { mapsOf, type Plan } from '../streaming/execution/plan.ts'
 import { mergeStages } from '../streaming/execution/progress.ts'
 import { ShardTask } from '../streaming/execution/shard-task.ts'
-import { assignmentOf } from '../streaming/graph/assignment-of.ts'
+import { assignmentOf, layoutOf } from '../streaming/graph/assignment-of.ts'
 import { deadLettersMap } from '../streaming/graph/flow-builder.ts'
 import { type BuiltJob, buildJob, type Job } from '../streaming/graph/job.ts'
-import type { Operator } from '../streaming/operators/operator.ts'
+import { TwoPhaseSinkOperator } from '../streaming/operators/two-phase-sink.ts'
+import { isLagging, type Lagging, type Operator } from '../streaming/operators/operator.ts'
+import type { Outside } from '../streaming/ports.ts'
 import { MemoryState } from '../streaming/state/memory-state.ts'
 import { decodeValue, encodeValue } from '../wire/value-codec.ts'
 import { handFed, SplitLog } from './hand-fed-source.ts'
 import { type AttemptStart, Attempts, type TestGuarantee } from './attempts.ts'
 import { failureError, SimulatedShards } from './simulated-shards.ts'
 import { Recording, Tap, type TestEvent } from './tap.ts'
+import { TestOutside, type TestFetch } from './test-outside.ts'
 import { TestMap } from './test-map.ts'
 
 /** A moment: milliseconds since the epoch, a text such as `2026-01-31T12:00Z`, or a Date. */
@@ -56,6 +59,8 @@ export interface TestJobOptions {
   readonly guarantee?: TestGuarantee
   /** Takes a checkpoint whenever so much time has passed (`pass`); default: only when the test does. */
   readonly checkpointEvery?: Duration
+  /** Answers what `mapAsync` asks for by `call.fetch`; without it such a request is refused. */
+  readonly fetch?: TestFetch
   /** Nothing runs by itself; `step` and `run` do it. Default false: what is fed runs at once. */
   readonly manual?: boolean
 }
@@ -117,6 +122,10 @@ export class TestJob {
   readonly #setAside = new Map<string, Recording>()
   readonly #startMs: number
   readonly #attempts: Attempts
+  readonly #outside: TestOutside
+  /** Stages of the present attempt whose rows may wait for answers. */
+  #lagging: Lagging[] = []
+  #sinks: TwoPhaseSinkOperator[] = []
   readonly #checkpointEveryMs: number
   #nextCheckpointMs: number
   #nowMs = 0
@@ -140,6 +149,7 @@ export class TestJob {
       this.#splits.set(stage.name, logs)
     }
     this.#partitions = partitions
+    this.#outside = new TestOutside({ maps: this.#maps, random: this.#random, fetch: options.fetch })
     this.#checkpointEveryMs =
       options.checkpointEvery === undefined ? Number.POSITIVE_INFINITY : parseDuration(options.checkpointEvery, 'checkpointEvery')
     this.#nextCheckpointMs = this.#checkpointEveryMs
@@ -202,6 +212,10 @@ export class TestJob {
   /** Moves the clock on the wall: processing-time timers fire, splits without events become idle. */
   pass(duration: Duration): void {
     const until = this.#nowMs + parseDuration(duration, 'time to pass')
+    if (this.#options.manual === true) {
+      this.#nowMs = until
+      return
+    }
     this.#settle()
     for (;;) {
       const dueMs = Math.min(this.#nextCheckpointMs, ...this.#attempts.shards.tasks.map(task => task.idleAtMs))
@@ -228,6 +242,10 @@ export class TestJob {
     if ((this.#options.guarantee ?? 'exactly-once') === 'none') {
       throw invalidArgument('Cannot take a checkpoint: the job runs with guarantee "none"')
     }
+    await this.#until(
+      () => attempts.shards.areReady,
+      () => 'what the restore point has prepared is not committed',
+    )
     // One that is under way has begun before; this one holds everything until now.
     if (attempts.isUnderWay) await this.#untilCommitted()
     if (this.status !== 'completed') attempts.begin()
@@ -272,7 +290,7 @@ export class TestJob {
   /** Runs one unit of work, or delivers one frame between shards; false: there is nothing to do. */
   step(): boolean {
     this.#throwFailure()
-    const moved = this.#attempts.step()
+    const moved = this.#outside.answerEarly() || this.#attempts.step() || this.#outside.answer()
     this.#throwFailure()
     return moved
   }
@@ -281,6 +299,20 @@ export class TestJob {
   run(): void {
     let isMore = true
     while (isMore) isMore = this.step()
+  }
+
+  /**
+   * Runs until nothing waits for a promise: rows for that of a `mapAsync`, sinks of `defineSink` for theirs. Rejects with NearstateError UNAVAILABLE when some go on waiting: for time,
+   * which `pass` moves, or for a promise that the test itself keeps.
+   */
+  async settled(): Promise<void> {
+    for (let waits = 0; ; waits += 1) {
+      this.run()
+      if (!this.#lagging.some(({ isWaiting }) => isWaiting) && !this.#sinks.some(({ isAtWork }) => isAtWork)) return
+      if (waits === patienceTurns)
+        throw new NearstateError('UNAVAILABLE', 'Cannot settle: rows still wait for answers, or for time to pass')
+      await turn()
+    }
   }
 
   get status(): 'running' | 'completed' | 'failed' {
@@ -332,6 +364,24 @@ export class TestJob {
     return (map?.values() ?? []) as readonly TestDeadLetter[]
   }
 
+  /** The lines that a `log` stage has written to the job's log. Those of a run that crashed stay. */
+  logOf(stage: string): readonly string[] {
+    this.#recordingOf(this.#handedOn, stage)
+    return this.#outside.logOf(stage)
+  }
+
+  /** The rows that a sink other than a map has made visible: those of `filesSink` and `collect` whose checkpoint is committed. */
+  outputOf<Row = unknown>(stage: string): readonly Row[] {
+    const output = this.#built.graph.stages.find(({ name }) => name === stage)?.output
+    if (output === undefined)
+      throw this.#unknown(
+        'sink other than a map',
+        stage,
+        this.#built.graph.stages.flatMap(({ name, output: has }) => (has === undefined ? [] : [name])),
+      )
+    return (output.connector === 'collect' ? this.#attempts.collectedBy(stage) : this.#outside.outputOf(stage)) as readonly Row[]
+  }
+
   /** Figures of a stage, summed over the shards: rows in and out, dead letters, late rows, watermark. */
   figuresOf(stage: string): StageProgress {
     const figures = mergeStages(this.#attempts.shards.tasks.map(task => task.stages())).find(({ name }) => name === stage)
@@ -346,6 +396,9 @@ export class TestJob {
     const listed = splits ?? Object.fromEntries([...this.#splits].map(([stage, logs]) => [stage, logs.map(({ split }) => split)]))
     const assignment = assign(this.#built, shards, this.#partitions, listed)
     const maps = new Map([...this.#maps].map(([name, map]) => [name, map.local()] as const))
+    const outside: Outside = this.#outside.ofAttempt()
+    this.#lagging = []
+    this.#sinks = []
     return new SimulatedShards(shards, {
       random: this.#random,
       cutOffs,
@@ -364,6 +417,7 @@ export class TestJob {
           openSplit: (stage, { descriptor }, position) =>
             splitOf(this.#splits.get(stage) ?? [], stage, Number(descriptor['index'])).open(position === undefined ? 0 : Number(position)),
           observe: plan => this.#tap(plan, self, attempt),
+          outside,
           ...(checkpoints === undefined ? {} : { checkpoints: checkpoints(self) }),
           ...(limits === undefined ? {} : { limits }),
           ...(unitRows === undefined ? {} : { unitRowsMax: unitRows }),
@@ -373,6 +427,8 @@ export class TestJob {
 
   #tap({ operators, unit }: Plan, self: number, attempt: number): void {
     const taps: Tap[] = []
+    this.#lagging.push(...operators.filter(isLagging))
+    this.#sinks.push(...operators.filter(operator => operator instanceof TwoPhaseSinkOperator))
     for (const { index, name, key } of this.#built.nodes) {
       const operator = operators[index] as Operator
       const isKeyed = key !== undefined
@@ -397,15 +453,20 @@ export class TestJob {
 
   async #untilCommitted(): Promise<void> {
     const attempts = this.#attempts
+    await this.#until(
+      () => !attempts.isUnderWay,
+      () => `it waits for ${attempts.waitsFor}`,
+    )
+  }
+
+  async #until(isDone: () => boolean, why: () => string): Promise<void> {
     for (let waits = 0; ; waits += 1) {
       this.run()
-      if (!attempts.isUnderWay) return
+      if (isDone()) return
       if (waits === patienceTurns) {
-        throw new NearstateError('UNAVAILABLE', `Cannot finish checkpoint: nothing moves any more; it waits for ${attempts.waitsFor}`)
+        throw new NearstateError('UNAVAILABLE', `Cannot finish checkpoint: nothing moves any more; ${why()}`)
       }
-      await new Promise<void>(resolve => {
-        setImmediate(resolve)
-      })
+      await turn()
     }
   }
 
@@ -428,6 +489,11 @@ export class TestJob {
     return invalidArgument(`Cannot find ${what} "${name}" in job "${this.#built.graph.name}": it has ${names === '' ? 'none' : names}`)
   }
 }
+
+const turn = (): Promise<void> =>
+  new Promise<void>(resolve => {
+    setImmediate(resolve)
+  })
 
 /** What the job wrote about a row that could not be processed. */
 export interface TestDeadLetter {
@@ -457,7 +523,7 @@ function assign({ graph }: BuiltJob, shards: number, partitions: number, splits:
     members: ids.map(id => ({ status: 'alive', shards: [{ id }] })),
     partitions: Array.from({ length: partitions }, (_, partition) => ({ primary: { shard: ids[partition % shards] as ShardId } })),
   }
-  return assignmentOf({ version: 1, state }, graph, splits)
+  return assignmentOf(layoutOf({ version: 1, state }, graph.name), graph, splits)
 }
 
 function splitOf(logs: readonly SplitLog[], source: string, split: number): SplitLog {

@@ -50,6 +50,11 @@ export class TestMap<K = unknown, V = unknown> {
     return this.entries().map(([, value]) => value)
   }
 
+  /** What a `lookup` finds, by the key's bytes. */
+  find(key: Uint8Array): V | undefined {
+    return this.#entries.get(Buffer.from(key).toString('latin1'))?.value
+  }
+
   /** What the engine reads and writes. A key in another partition than its own is a bug of the engine. */
   local(): LocalMap {
     return {

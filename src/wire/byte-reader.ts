@@ -109,18 +109,21 @@ export class ByteReader {
     }
     const start = this.#span()
     const end = this.at
-    this.at = start
     const bytes = this.#bytes
-    while (this.at < end) {
-      const byte = bytes[this.at] as number
+    let at = start
+    while (at < end) {
+      const byte = bytes[at] as number
       if (byte < 0x80) {
-        this.at += 1
+        at += 1
         into.push(byte)
       } else {
+        this.at = at
         into.push(this.uint32())
+        at = this.at
       }
     }
-    if (this.at !== end) throw invalidArgument('Cannot read message: a column ends within an element')
+    this.at = at
+    if (at !== end) throw invalidArgument('Cannot read message: a column ends within an element')
   }
 
   skip(tag: number): void {

@@ -77,6 +77,7 @@ async function drain(reader: SplitReader, listener: Listener): Promise<readonly 
     const taken = reader.take()
     if (taken === 'end') return batches
     if (taken === undefined) await ready
-    else batches.push(taken)
+    // A reader may use the records' array again.
+    else batches.push({ ...taken, records: [...taken.records], lines: [...taken.lines] })
   }
 }

@@ -4,6 +4,7 @@
  *   ```ts               a part of the page's own module, `page.ts`: blocks of one page follow each other
  *   ```ts run           the same, and a part of the page's program, which is run
  *   ```ts file=NAME     a part of another file beside it, which the page's module may import or deploy
+ *   ```text prints      what the page's program prints there: all such blocks of a page are its whole output
  *
  * Lines keep their numbers (other lines become empty), so that a complaint about a module names the line of the page.
  */
@@ -13,6 +14,8 @@ export interface PageCode {
   readonly files: ReadonlyMap<string, string>
   /** The blocks marked `run`, as one module; undefined: none is. */
   readonly program: string | undefined
+  /** What the program prints; undefined: the page does not say. */
+  readonly prints: string | undefined
 }
 
 export function codeOfPage(markdown: string): PageCode {
@@ -44,7 +47,12 @@ export function codeOfPage(markdown: string): PageCode {
     return lines.map((_, at) => part?.get(at) ?? '').join('\n')
   }
   const files = new Map([...parts.keys()].filter(file => file !== programFile).map(file => [file, text(file)]))
-  return { files, program: parts.has(programFile) ? text(programFile) : undefined }
+  const printed = [...markdown.matchAll(/^```text prints\n(.*?)^```$/gms)].map(([, block = '']) => block)
+  return {
+    files,
+    program: parts.has(programFile) ? text(programFile) : undefined,
+    prints: printed.length === 0 ? undefined : printed.join(''),
+  }
 }
 
 const programFile = '(program)'

@@ -64,11 +64,12 @@ describe('programs', () => {
   afterAll(() => cluster.stop())
 
   it.for(runnable)('of %s run', { timeout: 60_000 }, async page => {
-    const program = codeOf.get(page)?.program ?? ''
+    const { program = '', prints } = codeOf.get(page) ?? {}
     const file = join(folderOf(page), 'program.ts')
     writeFileSync(file, program.replaceAll(documentedEndpoint, cluster.endpoints[0] ?? ''))
     // Relative paths in a page are those of its own folder.
-    await run(process.execPath, ['--conditions=nearstate-source', file], { cwd: folderOf(page), env: environment() })
+    const { stdout } = await run(process.execPath, ['--conditions=nearstate-source', file], { cwd: folderOf(page), env: environment() })
+    if (prints !== undefined) expect(stdout).toBe(prints)
   })
 
   it("of the README's tour run when pasted", async () => {
@@ -137,7 +138,7 @@ describe('reference pages', () => {
         history: { failovers: 0, handOvers: 0, migrations: 0 },
         shards: [],
         userCodeStops: 0,
-        jobs: {},
+        jobs: [],
       }),
     )
     const scraped = await metrics.scrape()

@@ -128,10 +128,10 @@ describe('a cluster in one process', () => {
       name: 'spend',
       id: expect.any(String),
       status: 'completed',
-      guarantee: 'none',
+      guarantee: 'exactly-once',
       submittedAt: expect.any(Number),
       restarts: 0,
-      checkpoint: null,
+      checkpoint: { id: expect.any(Number), at: expect.any(Number), durationMs: expect.any(Number), bytes: expect.any(Number) },
     })
     expect(status.failure).toBeUndefined()
     expect(status.stages.find(stage => stage.name === 'orders')).toMatchObject({ kind: 'source', rowsOut: 1000, deadLetters: 0 })
@@ -157,6 +157,71 @@ describe('a cluster in one process', () => {
     await expect(grid.jobs.get('no-such').status()).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
 
+  it('refuses settings of a job that mean nothing, by what is wrong with them', async () => {
+    const path = file('endless.ts', endlessJob)
+    const refused = (options: object, message: string): Promise<void> =>
+      expect(grid.jobs.submit(path, options)).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        message: expect.stringContaining(message),
+      })
+    await refused({ guarantee: 'twice' }, 'guarantee "twice"')
+    await refused({ checkpointInterval: '1ms' }, 'checkpointInterval 1 ms')
+    await refused({ checkpointInterval: '60d' }, 'checkpointInterval')
+    await refused({ checkpointInterval: '5 parsecs' }, '5 parsecs')
+    await refused({ from: 'v1' }, 'JOB/LABEL')
+    await refused({ allowStateLoss: true }, 'from names none')
+    const without = await grid.jobs.submit(path, { name: 'without', guarantee: 'none' })
+    await expect(without.suspend()).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    expect((await without.status()).checkpoint).toBeNull()
+    await without.cancel()
+  })
+
+  it('runs a job at least once, and warns of state that grows without end', async () => {
+    const path = file('loose.ts', endlessJob.replace("'endless'", "'loose'").replace('.sink(', ".reduce('last', (_, row) => row).sink("))
+    const job = await grid.jobs.submit(path, { guarantee: 'at-least-once', checkpointInterval: '50ms' })
+    await expect.poll(async () => (await job.status()).checkpoints, { timeout: 20_000 }).toBeGreaterThan(3)
+    expect(await job.status()).toMatchObject({
+      guarantee: 'at-least-once',
+      restarts: 0,
+      warnings: [expect.stringContaining('stage "last": it keeps state for every key')],
+    })
+    await job.cancel()
+  })
+
+  it('refuses a job whose keys are not those of a map, and names the stage', async () => {
+    await grid.map('taken', defineKey('other', 'string')).set('a', 1)
+    const path = file('clash.ts', endlessJob.replace("'endless'", "'clash'").replace("flow.map('latest'", "flow.map('taken'"))
+    await expect(grid.jobs.submit(path)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('stage "to latest": map "taken" has keys of "other"'),
+    })
+  })
+
+  it('checks a job without starting it, and tells all that is wrong with it', async () => {
+    const path = file('doubtful.ts', endlessJob.replace("'endless'", "'doubtful'").replace("flow.map('latest'", "flow.map('taken'"))
+    const found = await grid.jobs.check(path)
+    expect(found).toMatchObject({ name: 'doubtful', splits: { numbers: 4 } })
+    expect(found.findings).toEqual([
+      { level: 'error', stage: 'to latest', message: expect.stringContaining('map "taken" has keys of "other"') },
+    ])
+    expect(found.text).toContain('to latest')
+    await expect(grid.jobs.get('doubtful').status()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    const gone = file('gone.ts', spendJob.replace('process.env.ORDERS_OF_TEST ?? ORDERS', '"/no/such/orders.csv"'))
+    const { findings } = await grid.jobs.check(gone, { name: 'gone' })
+    expect(findings.filter(({ level }) => level === 'error')).toMatchObject([{ message: expect.stringContaining('/no/such/orders.csv') }])
+  })
+
+  it('says in a check that a job of the name runs, and shows the graph of that', async () => {
+    const path = file('taken-name.ts', endlessJob.replace("'endless'", "'taken-name'"))
+    const job = await grid.jobs.submit(path)
+    expect((await grid.jobs.check(path)).findings).toEqual([{ level: 'error', message: expect.stringContaining('"taken-name"') }])
+    const graph = await job.graph()
+    expect(graph.findings).toEqual([])
+    expect(graph.stages.map(({ name }) => name)).toContain('to latest')
+    await job.cancel()
+    await expect(grid.jobs.get('nobody').graph()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+
   it('refuses a job whose file is missing, at submit', async () => {
     const path = file('missing.ts', spendJob.replace('process.env.ORDERS_OF_TEST ?? ORDERS', '"/no/such/orders.csv"'))
     await expect(grid.jobs.submit(path)).rejects.toMatchObject({ message: expect.stringContaining('/no/such/orders.csv') })
@@ -175,7 +240,7 @@ describe('a cluster in one process', () => {
     const ended = await (await grid.jobs.submit(numbers('id'))).ended()
     await expect(grid.jobs.submit(numbers('other'))).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
-      message: expect.stringMatching(/keys are "id".*use that key space, or a map of another name/),
+      message: expect.stringMatching(/has keys of "id".*use the map's key space, or another map/),
     })
     expect(await grid.jobs.get('numbers').status()).toEqual(ended)
     const again = await (await grid.jobs.submit(numbers('id'))).ended()
@@ -190,7 +255,7 @@ describe('a cluster in one process', () => {
 })
 
 describe('nodes that come and go', () => {
-  it('fail the jobs that ran on them, and hand over what they hold', async () => {
+  it('fail the jobs without checkpoints that ran on them, let the others go on, and hand over what they hold', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nearstate-'))
     const path = join(folder, 'endless.ts')
     writeFileSync(path, endlessJob)
@@ -198,7 +263,8 @@ describe('nodes that come and go', () => {
     await using grid = await connect({ endpoints: cluster.endpoints, requestTimeout: '20s' })
     const keys = Array.from({ length: 300 }, (_, i) => `k${i}`)
     await grid.map<number>('kept').setAll(keys.map((key, i) => [key, i] as const))
-    const job = await grid.jobs.submit(path)
+    const job = await grid.jobs.submit(path, { name: 'without', guarantee: 'none' })
+    const safe = await grid.jobs.submit(path, { name: 'with' })
     const { leader } = grid.cluster.describe()
     const leaving = cluster.nodes.find(node => node.name === leader)
     await leaving?.stop()
@@ -213,7 +279,10 @@ describe('nodes that come and go', () => {
         { timeout: 20_000 },
       )
       .toBe('failed')
-    expect(await job.status()).toMatchObject({ status: 'failed', failure: expect.stringContaining('partitions have moved') })
+    expect(await job.status()).toMatchObject({ status: 'failed', failure: expect.any(String) })
+    const { checkpoints } = await safe.status()
+    await expect.poll(async () => (await safe.status()).checkpoints, { timeout: 20_000 }).toBeGreaterThan(checkpoints + 1)
+    expect(await safe.cancel()).toMatchObject({ status: 'cancelled' })
     await expect.poll(() => grid.cluster.describe().members.map(({ name }) => name)).not.toContain(leader)
     const { partitions, leader: next } = grid.cluster.describe()
     expect(next).not.toBe(leader)

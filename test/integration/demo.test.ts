@@ -44,6 +44,9 @@ describe('nearstate demo', { timeout: 120_000 }, () => {
   it.skipIf(!hasOnlineRetail)('gives the figures of all of Online Retail, with three nodes', async () => {
     const result = await demoJson('--data', onlineRetail)
     expect(result).toMatchObject({ ...allMonths, deadLetters: 0, nodes: 3, shards: 1, console: null })
+    expect(result['replayKilled']).toMatch(/^node-\d$/)
+    expect(result['restarts']).toBeGreaterThan(0)
+    expect(result['checkpoints']).toBeGreaterThan(2)
     expect(result['reads']).toBeGreaterThan(0)
     expect(result['eventsPerSecond']).toBeGreaterThan(0)
     expect(result['readP99Ms']).toBeGreaterThanOrEqual(result['readP50Ms'] as number)

@@ -50,7 +50,7 @@ async function readAll(path: string, format: 'csv' | 'jsonl'): Promise<SourceBat
 describe('which files a path means', () => {
   it('tells how large each file is, so that the largest are spread first', async () => {
     const [split] = await files.listSplits({ path: at('events.jsonl'), format: 'jsonl' })
-    expect(split?.descriptor).toEqual({ path: at('events.jsonl'), bytes: 23 })
+    expect(split?.descriptor).toEqual({ path: at('events.jsonl'), share: 1, bytes: 23 })
   })
 
   it('takes the files of the format directly in a folder, by name', async () =>

@@ -124,10 +124,14 @@ async function fill(grid: Grid, count: number): Promise<void> {
   await orders.delete(key(0))
 }
 
-async function check(grid: Grid, count: number): Promise<void> {
-  const orders = ordersOf(grid)
-  // The node that the client follows may learn of the restore a moment after the last node has said that it serves.
+/** The node that the client follows may learn of the restore a moment after the last node has said that it serves. */
+async function restored(grid: Grid): Promise<Grid> {
   while (grid.cluster.describe().partitions.some(({ primary }) => primary === undefined)) await sleep(20)
+  return grid
+}
+
+async function check(grid: Grid, count: number): Promise<void> {
+  const orders = ordersOf(await restored(grid))
   const values = await Promise.all(Array.from({ length: count }, (_, i) => orders.get(key(i))))
   const wrong = values.flatMap((value, i) => ((i === 0 ? value === undefined : value?.n === i) ? [] : [i]))
   expect(wrong).toEqual([])
@@ -171,7 +175,7 @@ test('with fsync always all nodes are killed under writes, and no acknowledged o
   await cluster.end('SIGKILL')
   over.abort()
   await Promise.all(writers)
-  const again = ordersOf(await cluster.start())
+  const again = ordersOf(await restored(await cluster.start()))
   const values = await Promise.all(acknowledged.map(i => again.get(key(i))))
   expect(acknowledged.filter((i, at) => values[at]?.n !== i)).toEqual([])
 })

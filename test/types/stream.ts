@@ -1,14 +1,18 @@
 /** What the builder's types accept, and the mistakes that they refuse. Compiled by the type check; never run. */
 import {
   avg,
+  collect,
   count,
   countDistinct,
   countWindow,
   defineAggregate,
   defineJob,
   defineKey,
+  defineSink,
+  defineSource,
   defineTupleKey,
   files,
+  filesSink,
   generator,
   max,
   row,
@@ -188,6 +192,51 @@ export default defineJob('retail-360', flow => {
   events.aside('nothing')
   // @ts-expect-error there are no broadcast joins
   enriched.broadcastJoin('broadcast')
+
+  // ---- rows that wait for answers, sinks and sources of one's own
+  const asked = enriched
+    .lookup(
+      'country',
+      countries,
+      l => l.country,
+      (l, c) => ({ ...l, gold: c?.tier === 'gold' }),
+      { inFlight: 5 },
+    )
+    .mapAsync('rate', async (l, call, key) => ({ ...l, rate: (await call.fetch(key)).status }), { ordered: false, timeout: '5s' })
+    .log('some', { every: 10, text: l => `${l.rate} ${l.gold}` })
+  asked.map('still both', l => l.rate + (l.gold ? 1 : 0))
+  enriched.lookup(
+    'seat by text',
+    seats,
+    // @ts-expect-error a key of the map's own space is wanted
+    l => l.country,
+    l => l,
+  )
+  // @ts-expect-error a promise is wanted
+  enriched.mapAsync('at once', l => l.amount)
+  enriched.lookup(
+    'order',
+    countries,
+    l => l.country,
+    l => l,
+    // @ts-expect-error lookups keep their order
+    { ordered: false },
+  )
+  const amounts = defineSink<{ readonly amount: number }>({ write: async rows => void rows.map(r => r.amount) })
+  enriched.sink('amounts', amounts)
+  lines.sink('whole lines', filesSink({ path: '/shared' }))
+  enriched.sink('collected', collect())
+  // @ts-expect-error the sink wants other rows
+  lines.map('texts', l => l.country).sink('wrong rows', amounts)
+  const ticks = defineSource({
+    read: async (position: number | undefined) => ({ rows: [{ tick: position ?? 0 }], next: (position ?? 0) + 1 }),
+  })
+  flow.source('ticks', ticks).map('tick', t => t.tick + 1)
+  enriched.process('rings', {
+    state: () => 0,
+    onEvent: ctx => ctx.setWallTimer('ring', ctx.wallTimeMs + 1000),
+    onWallTimer: (ctx, name) => void [ctx.key, name.length],
+  })
 
   // ---- windows
   const early = enriched.window('early', sliding('1h', '5m'), { n: count() }, { early: '1m', allowedLateness: '1h' })

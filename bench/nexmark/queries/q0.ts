@@ -1,6 +1,10 @@
 import { isBid } from '../events.ts'
-import { everyRow, type Query } from './query.ts'
+import { query } from '../query.ts'
 
 /** Every bid. */
-export const q0: Query = events =>
-  events.filter('bids', isBid).map('rows', bid => everyRow(bid.auction, bid.bidder, bid.price, bid.dateTime))
+export const q0 = query(
+  events => events.filter('bids', isBid),
+  bid => [bid.auction, bid.bidder, bid.price, bid.dateTime],
+  undefined,
+  bid => bid.auction + bid.bidder + bid.price + bid.dateTime,
+)

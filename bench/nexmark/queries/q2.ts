@@ -1,9 +1,12 @@
 import { isBid } from '../events.ts'
-import { everyRow, type Query } from './query.ts'
+import { query } from '../query.ts'
 
 /** Bids on every 123rd auction. */
-export const q2: Query = events =>
-  events
-    .filter('bids', isBid)
-    .filter('of some auctions', bid => bid.auction % 123 === 0)
-    .map('rows', bid => everyRow(bid.auction, bid.price))
+export const q2 = query(
+  events =>
+    events
+      .filter('bids', isBid)
+      .filter('on some auctions', ({ auction }) => auction % 123 === 0)
+      .map('prices', ({ auction, price }) => ({ auction, price })),
+  ({ auction, price }) => [auction, price],
+)

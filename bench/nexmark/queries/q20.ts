@@ -1,34 +1,44 @@
-import { defineKey, row } from 'nearstate/stream'
-import { type Auction, type Bid } from '../events.ts'
-import { everyRow, type Query } from './query.ts'
+import { row } from 'nearstate/stream'
+import type { Auction, Bid } from '../events.ts'
+import { AuctionId } from '../keys.ts'
+import { query } from '../query.ts'
 
-const AuctionId = defineKey('auction', 'int64')
-
-/** Every bid with its auction, where that one's category is 10; bids that come before their auction wait for it. */
-export const q20: Query = events =>
-  events
-    .filter('bids and auctions', (event): event is Auction | Bid => event.kind !== 'person')
-    .keyBy('by auction', AuctionId, event => (event.kind === 'bid' ? event.auction : event.id))
-    .process('join', {
-      emits: row<readonly [bid: Bid, seller: number]>(),
-      state: (): State => ({ seller: undefined, waiting: [] }),
-      onEvent(ctx, event) {
-        if (event.kind === 'auction') {
-          const { waiting } = ctx.state
-          const seller = event.category === 10 ? event.seller : -1
-          ctx.state = { seller, waiting: [] }
-          if (seller !== -1) for (const bid of waiting) ctx.emit([bid, seller])
-          return
-        }
-        const { seller, waiting } = ctx.state
-        if (seller === undefined) ctx.state = { seller, waiting: [...waiting, event] }
-        else if (seller !== -1) ctx.emit([event, seller])
-      },
-    })
-    .map('rows', ([bid, seller]) => everyRow(bid.auction, bid.bidder, bid.price, seller))
+interface SoldBid {
+  readonly auction: number
+  readonly bidder: number
+  readonly price: number
+  readonly seller: number
+}
 
 interface State {
-  /** Undefined: the auction has not come yet; -1: it is of another category. */
-  readonly seller: number | undefined
+  /** Null: the auction is of another category; undefined: it has not come yet. */
+  readonly seller: number | null | undefined
   readonly waiting: readonly Bid[]
 }
+
+/** Every bid with the seller of its auction, where the category is 10. */
+export const q20 = query(
+  events =>
+    events
+      .filter('auctions and bids', (event): event is Auction | Bid => event.kind !== 'person')
+      .keyBy('by auction', AuctionId, event => (event.kind === 'bid' ? event.auction : event.id))
+      .process('join', {
+        emits: row<SoldBid>(),
+        state: (): State => ({ seller: undefined, waiting: [] }),
+        onEvent(ctx, event) {
+          const { seller, waiting } = ctx.state
+          if (event.kind === 'auction') {
+            const found = event.category === 10 ? event.seller : null
+            ctx.state = { seller: found, waiting: [] }
+            if (found !== null) for (const bid of waiting) ctx.emit(soldBid(bid, found))
+          } else if (seller === undefined) {
+            ctx.state = { seller, waiting: [...waiting, event] }
+          } else if (seller !== null) {
+            ctx.emit(soldBid(event, seller))
+          }
+        },
+      }),
+  ({ auction, bidder, price, seller }) => [auction, bidder, price, seller],
+)
+
+const soldBid = ({ auction, bidder, price }: Bid, seller: number): SoldBid => ({ auction, bidder, price, seller })

@@ -2,7 +2,7 @@
  * Sink kind `files`: JSON lines, one file per task and checkpoint, visible when the checkpoint is committed.
  *
  *   DIR/.pending/<job id>~<stage>~<attempt>~<n>~<task>.jsonl   prepared: whole and synced       --commit: rename-->
- *   DIR/<stage>-<attempt>-<n>-<task>.jsonl
+ *   DIR/<stage>-<job id>-<attempt>-<n>-<task>.jsonl
  *
  * The directory must be one that every node of the cluster sees under this path: what is prepared has to outlive its node. A handle
  * names both files; committing is a rename, and one that was done already is found by the file's being there.
@@ -46,6 +46,7 @@ class FileWriter implements SinkWriter {
   readonly #path: string
   readonly #task: SinkTask
   readonly #listener: SinkListener
+  /** Not written yet; each barrier begins others, for what comes behind it may come while what is before it is written. */
   #lines: string[] = []
   #bufferedBytes = 0
   #isFull = false
@@ -68,19 +69,24 @@ class FileWriter implements SinkWriter {
       this.#lines.push(line)
       this.#bufferedBytes += line.length
     }
-    this.#next(() => this.#flush())
+    const lines = this.#lines
+    this.#next(() => this.#flush(lines))
     this.#isFull = this.#bufferedBytes >= bufferedMaxBytes
     return !this.#isFull
   }
 
   prepare(n: number): void {
-    this.#next(() => this.#prepare(n))
+    const lines = this.#lines
+    this.#lines = []
+    this.#next(() => this.#prepare(n, lines))
   }
 
+  /** Also after a failure: a disk that is full must not cost a descriptor with every attempt. */
   close(): void {
-    this.#next(async () => {
-      await this.#file?.close()
+    this.#last = this.#last.then(async () => {
+      const file = this.#file
       this.#file = undefined
+      await file?.close().catch(() => undefined)
     })
   }
 
@@ -96,10 +102,9 @@ class FileWriter implements SinkWriter {
     })
   }
 
-  async #flush(): Promise<void> {
-    if (this.#lines.length === 0) return
-    const text = this.#lines.join('')
-    this.#lines = []
+  async #flush(lines: string[]): Promise<void> {
+    if (lines.length === 0) return
+    const text = lines.splice(0).join('')
     if (this.#file === undefined) {
       this.#parts += 1
       this.#part = join(this.#path, pendingFolder, pendingName(this.#task, `part${this.#parts}`))
@@ -107,27 +112,27 @@ class FileWriter implements SinkWriter {
       this.#file = await open(this.#part, 'w')
     }
     await this.#file.writeFile(text)
-    this.#bufferedBytes = 0
-    if (!this.#isFull) return
+    this.#bufferedBytes -= text.length
+    if (!this.#isFull || this.#bufferedBytes >= bufferedMaxBytes) return
     this.#isFull = false
     this.#listener.onReady()
   }
 
-  async #prepare(n: number): Promise<void> {
-    await this.#flush()
+  async #prepare(n: number, lines: string[]): Promise<void> {
+    await this.#flush(lines)
     const file = this.#file
     if (file === undefined) {
       this.#listener.onPrepared(n, undefined)
       return
     }
-    this.#file = undefined
     await file.sync()
+    this.#file = undefined
     await file.close()
-    const { stage, attempt, task } = this.#task
+    const { stage, jobId, attempt, task } = this.#task
     const from = join(this.#path, pendingFolder, pendingName(this.#task, String(n)))
     await rename(this.#part, from)
     await syncFolder(dirname(from))
-    const to = join(this.#path, `${encodeURIComponent(stage)}-${attempt}-${n}-${encodeURIComponent(task)}.jsonl`)
+    const to = join(this.#path, `${[stage, jobId, attempt, n, task].map(part => encodeURIComponent(part)).join('-')}.jsonl`)
     this.#listener.onPrepared(n, JSON.stringify({ from, to }))
   }
 }

@@ -1,4 +1,7 @@
-/** Source kind `files`: CSV and JSON lines, plain or gzip, one split per file. The paths are those of the machine that runs the task. */
+/**
+ * Source kind `files`: CSV and JSON lines, plain or gzip, one split per file. The paths are those of the machine that runs the task.
+ * `ratePerSecond` is shared by the files as their bytes are, so that they end together.
+ */
 import { stat } from 'node:fs/promises'
 import { invalidArgument } from '../../base/errors.ts'
 import type { Split } from '../../streaming/assignment.ts'
@@ -7,6 +10,7 @@ import { CsvParser } from './csv-parser.ts'
 import { type Format, formats, listFiles } from './file-list.ts'
 import { FileReader } from './file-reader.ts'
 import { JsonLinesParser } from './json-lines-parser.ts'
+import { PacedReader } from './paced-reader.ts'
 import type { ParserPlace } from './record-batch.ts'
 import { StringCache } from './string-cache.ts'
 
@@ -17,14 +21,20 @@ export class FilesConnector implements SourceConnector {
 
   async listSplits(options: SourceOptions): Promise<readonly Split[]> {
     const { paths, format } = read(options)
-    return Promise.all((await listFiles(paths, format)).map(async path => ({ id: path, descriptor: { path, bytes: await sizeOf(path) } })))
+    const files = await Promise.all((await listFiles(paths, format)).map(async path => ({ path, bytes: await sizeOf(path) })))
+    // An empty file has a share too: it may have grown when it is read.
+    const allBytes = files.reduce((sum, { bytes }) => sum + Math.max(1, bytes), 0)
+    return files.map(({ path, bytes }) => ({ id: path, descriptor: { path, bytes, share: Math.max(1, bytes) / allBytes } }))
   }
 
   open(options: SourceOptions, split: Split, listener: SplitListener, position?: SplitPosition): SplitReader {
-    const path = split.descriptor['path']
+    const { path, share } = split.descriptor
     if (typeof path !== 'string') throw invalidArgument(`Cannot open split "${split.id}": it names no path`)
-    const parser = read(options).format === 'csv' ? new CsvParser(path, this.#strings) : new JsonLinesParser()
-    return new FileReader(path, parser, listener, readPlace(position))
+    const { format, ratePerSecond } = read(options)
+    const parser = format === 'csv' ? new CsvParser(path, this.#strings) : new JsonLinesParser()
+    const reader = new FileReader(path, parser, listener, readPlace(position))
+    if (ratePerSecond === undefined) return reader
+    return new PacedReader(reader, ratePerSecond * (typeof share === 'number' ? share : 1), listener, position !== undefined)
   }
 }
 
@@ -35,15 +45,24 @@ const sizeOf = (path: string): Promise<number> =>
     () => 0,
   )
 
-function read(options: SourceOptions): { readonly paths: readonly string[]; readonly format: Format } {
-  const { path, format, ...others } = options
+interface FilesOptions {
+  readonly paths: readonly string[]
+  readonly format: Format
+  readonly ratePerSecond: number | undefined
+}
+
+function read(options: SourceOptions): FilesOptions {
+  const { path, format, ratePerSecond, ...others } = options
   const [unknown] = Object.keys(others)
-  if (unknown !== undefined) throw invalidArgument(`Cannot read files: unknown option "${unknown}"; there are path and format`)
+  if (unknown !== undefined)
+    throw invalidArgument(`Cannot read files: unknown option "${unknown}"; there are path, format and ratePerSecond`)
   const paths = typeof path === 'string' ? [path] : path
   if (!Array.isArray(paths)) throw invalidArgument(`Cannot read files: path is ${typeof path}, a path, a glob or a list of them is wanted`)
   const known = formats.find(name => name === format)
   if (known === undefined) throw invalidArgument(`Cannot read files: format is "${String(format)}", one of ${formats.join(', ')} is wanted`)
-  return { paths, format: known }
+  if (ratePerSecond !== undefined && (typeof ratePerSecond !== 'number' || !(ratePerSecond > 0)))
+    throw invalidArgument(`Cannot read files: ratePerSecond is ${String(ratePerSecond)}, a number above 0 is wanted`)
+  return { paths, format: known, ratePerSecond }
 }
 
 /** A position that a FileReader gave. */

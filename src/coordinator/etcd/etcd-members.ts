@@ -83,7 +83,8 @@ export class EtcdMembers {
           if (tokenCount > tokensMax) throw refusal(call.action, { code: 'UNAUTHENTICATED', reason: failure.reason }, error)
           continue
         }
-        if (failure.kind === 'unreached') unreachedCount += 1
+        // In a row: a member that answers, if only that it has no leader, may soon do more.
+        unreachedCount = failure.kind === 'unreached' ? unreachedCount + 1 : 0
         this.failed(member, failure)
         const isFinal =
           this.#isClosed ||

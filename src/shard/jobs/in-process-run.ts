@@ -17,7 +17,7 @@ import { readFrame } from '../../streaming/exchange/frame.ts'
 import { mapsOf } from '../../streaming/execution/plan.ts'
 import { mergeStages, type TaskProfile } from '../../streaming/execution/progress.ts'
 import { ShardTask } from '../../streaming/execution/shard-task.ts'
-import { assignmentOf } from '../../streaming/graph/assignment-of.ts'
+import { assignmentOf, layoutOf } from '../../streaming/graph/assignment-of.ts'
 import { type BuiltJob, buildJob, type Job } from '../../streaming/graph/job.ts'
 import type { LocalMap } from '../../streaming/ports.ts'
 import type { SourceConnector } from '../../streaming/source.ts'
@@ -108,7 +108,7 @@ async function assignmentFor(built: BuiltJob, options: InProcessOptions): Promis
     members: ids.map(id => ({ status: 'alive', shards: [{ id }] })),
     partitions: Array.from({ length: partitions }, (_, partition) => ({ primary: { shard: ids[partition % shards] as ShardId } })),
   }
-  return assignmentOf({ version: 1, state }, built.graph, Object.fromEntries(await Promise.all(splits)))
+  return assignmentOf(layoutOf({ version: 1, state }, built.graph.name), built.graph, Object.fromEntries(await Promise.all(splits)))
 }
 
 interface Link {

@@ -1,49 +1,53 @@
 /**
  * The state of one job's attempt on the partitions that this shard serves: what grid/job-state.ts decides, as writes of their replicas.
  *
- * Owns: one JobState per partition, the epoch that each was opened in, sweeping and tidying in slices.
+ * Owns: one JobState per partition, sweeping and tidying in slices.
  * Does not: decide slots and fences (JobState), choose attempts (the master), send (Settling).
  *
- * 1. A partition that was served in another epoch meanwhile, or is not served now, throws UNAVAILABLE: its JobState is void.
- * 2. A barrier is done in a partition when its record is committed and nothing dead of older attempts is left; in an epoch that ended it
+ * 1. A partition whose term has ended (tenure.ts) throws UNAVAILABLE: its JobState is void.
+ * 2. A barrier is done in a partition when its record is committed and nothing dead of older attempts is left; in a term that ended it
  *    is never done.
  */
+import { assert } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
-import { NearstateError } from '../../base/errors.ts'
+import { messageOf, NearstateError } from '../../base/errors.ts'
+import { SavepointCopy, savepointJob } from '../../grid/job-savepoint.ts'
 import { beginAttempt, type JobState, type JobStateOptions } from '../../grid/job-state.ts'
-import type { PartitionStore } from '../../storage/partition-store.ts'
-import type { StateRecord, StateStore } from '../../streaming/ports.ts'
-import { okAnswer } from '../answers.ts'
+import type { RestorePoint } from '../../streaming/master/record.ts'
+import type { StateChange, StateRecord, StateStore } from '../../streaming/ports.ts'
 import type { HeldPartition } from '../held-partition.ts'
 import type { Partitions } from '../partitions.ts'
-import { refusalError } from '../refusals.ts'
+import type { Tenure } from '../tenure.ts'
+import { writeEffects } from './write-effects.ts'
 
 export interface StateStoreOptions {
   readonly job: string
   readonly attempt: number
-  readonly restore: { readonly attempt: number; readonly n: number }
+  readonly restore: RestorePoint
   readonly partitions: Partitions
+  readonly tenure: Tenure
   readonly clock: Clock
   /** Calls back after other events had their turn. */
   readonly later: (callback: () => void) => void
-}
-
-interface Opened {
-  readonly state: JobState
-  readonly store: PartitionStore
-  readonly epoch: number
+  /** Other events have their turn, and backups that are slow to answer theirs. */
+  readonly breathe: () => Promise<void>
 }
 
 /** Headers looked at, or tombstones, between two turns of others. */
 const sliceRecords = 512
+/** An entry of the log ends with the change that passes this: backups take it whole, and no message can hold less. */
+const groupBytes = 64 * 1024
+const changeOverheadBytes = 64
 
-/** Without `savepoint`: copying a checkpoint out is another one's work. */
-export class ShardStateStore implements Omit<StateStore, 'savepoint'> {
+export class ShardStateStore implements StateStore {
   readonly #options: StateStoreOptions
-  readonly #opened = new Map<number, Opened>()
+  readonly #opened = new Map<number, JobState>()
   readonly #slices: (() => boolean)[] = []
+  #committed = 0
   #isSlicing = false
   #isClosed = false
+  /** The savepoint that is being copied. */
+  #copying: string | undefined
 
   constructor(options: StateStoreOptions) {
     this.#options = options
@@ -59,7 +63,7 @@ export class ShardStateStore implements Omit<StateStore, 'savepoint'> {
     for (const partition of partitions) {
       const held = this.#held(partition)
       const state = this.#write(held, () => beginAttempt(this.#stateOptions(held), this.#options.restore))
-      this.#opened.set(partition, { state, store: held.replica.store, epoch: held.replica.epoch })
+      this.#opened.set(partition, state)
       this.#whenCommitted(held, () => {
         missing -= 1
         if (missing === 0) done()
@@ -89,9 +93,19 @@ export class ShardStateStore implements Omit<StateStore, 'savepoint'> {
     return this.#open(partition).restored()
   }
 
-  write(partition: number, stage: string, key: Uint8Array, value: Uint8Array | undefined, n: number): void {
+  write(partition: number, stage: string, changes: readonly StateChange[], n: number): void {
     const state = this.#open(partition)
-    this.#write(this.#held(partition), () => state.write(stage, key, value, n))
+    const held = this.#held(partition)
+    let next = 0
+    while (next < changes.length) {
+      this.#write(held, () => {
+        for (let bytes = 0; next < changes.length && bytes < groupBytes; next += 1) {
+          const { key, value } = changes[next] as StateChange
+          bytes += key.length + (value?.length ?? 0) + changeOverheadBytes
+          state.write(stage, key, value, n)
+        }
+      })
+    }
   }
 
   endBarrier(partition: number, n: number, value: Uint8Array, done: (error?: NearstateError) => void): void {
@@ -110,8 +124,16 @@ export class ShardStateStore implements Omit<StateStore, 'savepoint'> {
     )
   }
 
+  /** The last checkpoint that is known to be committed, for readers of a partition; undefined when its term has ended: others know more. */
+  pointIn(partition: number): RestorePoint | undefined {
+    const { attempt, restore, tenure } = this.#options
+    if (!tenure.holds(partition)) return undefined
+    return this.#committed > 0 ? { attempt, n: this.#committed } : restore
+  }
+
   committed(n: number): void {
-    for (const [partition, { state }] of this.#opened) {
+    this.#committed = Math.max(this.#committed, n)
+    for (const [partition, state] of this.#opened) {
       state.committed(n)
       this.#inSlices(
         () => {
@@ -124,7 +146,51 @@ export class ShardStateStore implements Omit<StateStore, 'savepoint'> {
     }
   }
 
+  savepoint(name: string, n: number, done: (error?: NearstateError) => void): void {
+    this.#copying = name
+    this.#copyOut(name, n).then(
+      () => this.#unlessClosed(done),
+      (thrown: unknown) =>
+        this.#unlessClosed(() => done(thrown instanceof NearstateError ? thrown : new NearstateError('INTERNAL', messageOf(thrown)))),
+    )
+  }
+
+  /** `job` is a savepoint by its name as one. What is copied of it stays as it is. */
+  giveUpSavepoint(job: string): void {
+    if (this.#copying !== undefined && savepointJob(this.#copying) === job) this.#copying = undefined
+  }
+
   // ---- inside
+
+  /** All copies begin at once: nothing may change unseen. */
+  async #copyOut(name: string, n: number): Promise<void> {
+    const copies = new Map<number, SavepointCopy>()
+    try {
+      for (const [partition, state] of this.#opened) {
+        const held = this.#held(partition)
+        const { replica, append } = held
+        const options = { id: name, n, partition, state, store: replica.store, budget: this.#options.partitions.budget, append }
+        copies.set(
+          partition,
+          this.#write(held, () => new SavepointCopy(options)),
+        )
+      }
+      for (const [partition, copy] of copies) {
+        for (let isDone = false; !isDone; ) {
+          await this.#options.breathe()
+          if (this.#copying !== name || this.#isClosed) throw new NearstateError('CANCELLED', 'the savepoint was given up')
+          isDone = this.#write(this.#held(partition), () => copy.step(sliceRecords))
+        }
+      }
+      const committed = [...copies.keys()].map(
+        partition => new Promise<void>(resolve => this.#whenCommitted(this.#held(partition), resolve)),
+      )
+      await Promise.all(committed)
+    } finally {
+      for (const copy of copies.values()) copy.close()
+      this.giveUpSavepoint(savepointJob(name))
+    }
+  }
 
   #stateOptions(held: HeldPartition): JobStateOptions {
     const { job, attempt, partitions } = this.#options
@@ -133,41 +199,19 @@ export class ShardStateStore implements Omit<StateStore, 'savepoint'> {
   }
 
   #held(partition: number): HeldPartition {
-    const held = this.#options.partitions.find(partition)
-    if (held?.isServing === true) return held
-    throw this.#gone(partition)
+    return this.#options.tenure.held(partition)
   }
 
   #open(partition: number): JobState {
-    const { replica } = this.#held(partition)
-    const opened = this.#opened.get(partition)
-    if (opened === undefined || opened.store !== replica.store || opened.epoch !== replica.epoch) throw this.#gone(partition)
-    return opened.state
+    this.#held(partition)
+    const state = this.#opened.get(partition)
+    assert(state !== undefined, `partition ${partition} was not begun`)
+    return state
   }
 
-  #gone(partition: number): NearstateError {
-    const { job } = this.#options
-    return new NearstateError(
-      'UNAVAILABLE',
-      `Cannot use state of job "${job}" here: partition ${partition} is not served by this shard any more, or not without a break`,
-    )
-  }
-
-  /** All effects of `act` in one entry. One that throws has written nothing, or what fences: that is kept. */
   #write<T>(held: HeldPartition, act: () => T): T {
     const { clock, partitions } = this.#options
-    const { replica } = held
-    const nowMs = clock.nowMs()
-    const admission = replica.beginWrite(nowMs)
-    if (admission.kind === 'refused') throw refusalError(admission.reason)
-    const before = replica.applied
-    try {
-      return act()
-    } finally {
-      if (replica.applied === before) replica.cancelWrite()
-      else replica.finishWrite(nowMs, undefined, okAnswer)
-      if (replica.keepsLog) partitions.touch(held)
-    }
+    return writeEffects(held, partitions, clock, act)
   }
 
   #whenCommitted(held: HeldPartition, act: () => void): void {

@@ -7,6 +7,8 @@ import { defineFunctions, entryFunction } from '../../grid/functions.ts'
 import { defineKey, defineTupleKey } from '../../keys/key-space.ts'
 import { avg, count, countDistinct, defineAggregate, max, min, sum } from '../../streaming/graph/aggregate.ts'
 import { defineJob } from '../../streaming/graph/job.ts'
+import { defineSource } from '../../streaming/graph/custom-source.ts'
+import { collect, defineSink, filesSink } from '../../streaming/graph/sink-descriptors.ts'
 import { files, generator } from '../../streaming/graph/source-descriptors.ts'
 import { row } from '../../streaming/graph/stage-types.ts'
 import { countWindow, session, sliding, tumbling } from '../../streaming/graph/window-spec.ts'
@@ -20,12 +22,13 @@ const connect = (): never => {
 }
 
 const everywhere = { defineKey, defineTupleKey, NearstateError }
-const sources = { files, generator }
+const sources = { defineSource, files, generator }
+const sinks = { collect, defineSink, filesSink }
 const aggregates = { avg, count, countDistinct, defineAggregate, max, min, sum }
 const windows = { countWindow, session, sliding, tumbling }
 
 export const providedModules: ProvidedModules = {
   nearstate: { ...everywhere, connect },
   'nearstate/functions': { ...everywhere, defineFunctions, entryFunction },
-  'nearstate/stream': { ...everywhere, defineJob, row, ...windows, ...sources, ...aggregates },
+  'nearstate/stream': { ...everywhere, defineJob, row, ...windows, ...sources, ...sinks, ...aggregates },
 }

@@ -5,24 +5,22 @@
  *
  *   begin(n): it is in front of all sources -> reached a stage when it has passed all inputs -> passed -> ... -> passed all
  *
- * 1. A source passes at once; an exchange when every shard has sent it; a stage that holds rows when it holds none; others when reached.
+ * 1. A source passes at once; an exchange when every shard has sent it; others when reached.
  * 2. Between the first input that it has passed and the stage itself nothing moves: watermarks are frozen, and a head (source, exchange,
  *    due work) behind which the barrier lies is not run while it could give rows to a stage in front of it. At-least-once leaves that
- *    out, but for stages that hold rows.
+ *    out.
  * 3. Dead letters are entries by key that a replay writes again: their exchange carries barriers and never makes anything wait.
  */
 import type { StageNode } from '../graph/stage-spec.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
-import { isHolding, type Operator } from '../operators/operator.ts'
-import type { CheckpointRules } from './rules.ts'
+import type { Operator } from '../operators/operator.ts'
 
 export type Guarantee = 'exactly-once' | 'at-least-once' | 'none'
 
 export class BarrierFlow {
   readonly #nodes: readonly StageNode[]
   readonly #operators: readonly Operator[]
-  readonly #rules: CheckpointRules
   /** By stage: the last barrier passed, and the last one that went out of its exchange. */
   readonly #passed: Int32Array
   readonly #sent: Int32Array
@@ -31,15 +29,12 @@ export class BarrierFlow {
   #n = 0
   #left = 0
 
-  constructor(nodes: readonly StageNode[], operators: readonly Operator[], guarantee: Guarantee, rules: CheckpointRules) {
+  constructor(nodes: readonly StageNode[], operators: readonly Operator[], guarantee: Guarantee) {
     this.#nodes = nodes
     this.#operators = operators
-    this.#rules = rules
     this.#passed = new Int32Array(nodes.length)
     this.#sent = new Int32Array(nodes.length)
-    const aligns = operators.map(
-      operator => !(operator instanceof DeadLettersOperator) && (guarantee === 'exactly-once' || isHolding(operator)),
-    )
+    const aligns = operators.map(operator => guarantee === 'exactly-once' && !(operator instanceof DeadLettersOperator))
     this.#behind = operators.map(operator => [...stagesBehind(operator)].filter(stage => aligns[stage]))
   }
 
@@ -98,7 +93,7 @@ export class BarrierFlow {
       }
       return operator.edge.haveAllSent(this.#n)
     }
-    return !this.#rules.asynchronousRowsDrained || !isHolding(operator) || !operator.holdsRows
+    return true
   }
 
   pass(stage: number): void {

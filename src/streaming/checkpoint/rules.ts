@@ -43,7 +43,8 @@ export const everyCheckpointRule = {
   /** A barrier is answered only when what it wrote is committed. */
   answerAfterCommit: true,
   barrierRecordAlways: true,
-  asynchronousRowsDrained: true,
+  /** Rows of asynchronous calls that are under way at a barrier are part of its checkpoint. */
+  asynchronousRowsRecorded: true,
   unwrittenStaysDirty: true,
   /** A key that is dirty for a barrier passed is written before it changes again. */
   writtenBeforeChange: true,

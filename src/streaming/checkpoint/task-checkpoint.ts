@@ -14,9 +14,11 @@
  *    them have come. Frames of a barrier that has not begun here wait: one barrier's worth of each shard.
  * 3. What comes for a barrier that was given up is written with its own number, and counts with the next one.
  */
-import type { NearstateError } from '../../base/errors.ts'
+import { NearstateError } from '../../base/errors.ts'
+import type { StageCounts } from '../assignment.ts'
+import { defaultExchangeLimits } from '../exchange/edge.ts'
 import type { Frame, FrameWriter, RowCodec } from '../exchange/frame.ts'
-import type { StateStore } from '../ports.ts'
+import type { StateChange, StateStore } from '../ports.ts'
 import type { StageMark } from '../state/stage-state.ts'
 import { encodeMarks } from './barrier-record.ts'
 import type { BarrierFlow } from './barrier-flow.ts'
@@ -33,6 +35,8 @@ export interface BarrierAnswer {
   readonly alignMs: number
   readonly writeMs: number
   readonly commitMs: number
+  /** Of each stage, when the barrier passed it. */
+  readonly stages: readonly StageCounts[]
 }
 
 export interface TaskCheckpointOptions {
@@ -53,13 +57,18 @@ export interface TaskCheckpointOptions {
   /** Handles of sinks that came with this barrier, and tombstones of those that were committed. */
   readonly sinkRecords: () => readonly HomeRecord[]
   readonly written: () => { readonly bytes: number; readonly records: number }
+  readonly counts: () => readonly StageCounts[]
   readonly answer: (answer: BarrierAnswer) => void
   readonly fail: (error: NearstateError) => void
 }
 
 type Phase = 'none' | 'passing' | 'writing' | 'gathering' | 'committing' | 'answered'
 
+// A frame of state ends with the record that passes the target; links take no message much longer than frameMaxBytes.
 const frameRecordsMax = 512
+const frameTargetBytes = 256 * 1024
+const { frameMaxBytes } = defaultExchangeLimits
+const recordMaxBytes = frameMaxBytes - frameTargetBytes
 
 export class TaskCheckpoint {
   readonly #options: TaskCheckpointOptions
@@ -178,8 +187,8 @@ export class TaskCheckpoint {
       if (shard === self) continue
       let at = 0
       do {
-        const some = records.slice(at, at + frameRecordsMax)
-        at += frameRecordsMax
+        const some = records.slice(at, endOfFrame(records, at))
+        at += some.length
         const listed = some.map(({ partition, stage, key, value }) => [partition, stage, key, value ?? null])
         // Every receiver numbers this sender's frames of its own.
         send(shard, writer.state(this.#sequenceTo(shard), flow.n, listed, at >= records.length))
@@ -203,11 +212,16 @@ export class TaskCheckpoint {
 
   #write(records: readonly HomeRecord[], n: number): void {
     const { store } = this.#options
+    const groups = new Map<string, { readonly partition: number; readonly stage: string; readonly changes: StateChange[] }>()
     for (const { partition, stage, key, value } of records) {
-      store.write(partition, stage, key, value, n)
+      const name = `${partition} ${stage}`
+      let group = groups.get(name)
+      if (group === undefined) groups.set(name, (group = { partition, stage, changes: [] }))
+      group.changes.push({ key, value })
       this.#homeBytes += key.length + (value?.length ?? 0)
-      this.#homeRecords += 1
     }
+    this.#homeRecords += records.length
+    for (const { partition, stage, changes } of groups.values()) store.write(partition, stage, changes, n)
   }
 
   #end(): void {
@@ -240,7 +254,8 @@ export class TaskCheckpoint {
   #answer(n: number): void {
     if (this.#phase === 'answered') return
     this.#phase = 'answered'
-    const { bytes, records } = this.#options.written()
+    const { written, counts } = this.#options
+    const { bytes, records } = written()
     const answer = {
       n,
       ended: this.#ended,
@@ -249,9 +264,26 @@ export class TaskCheckpoint {
       alignMs: this.#passedMs - this.#startedMs,
       writeMs: this.#writtenMs - this.#passedMs,
       commitMs: this.#nowMs - this.#writtenMs,
+      stages: counts(),
     }
     this.#homeBytes = 0
     this.#homeRecords = 0
     this.#options.answer(answer)
   }
+}
+
+/** Behind the last of the records from `at` on that go into one frame. */
+function endOfFrame(records: readonly HomeRecord[], at: number): number {
+  let end = at
+  for (let bytes = 0; end < records.length && end < at + frameRecordsMax && bytes < frameTargetBytes; end += 1) {
+    const { stage, key, value } = records[end] as HomeRecord
+    const recordBytes = key.length + (value?.length ?? 0)
+    if (recordBytes > recordMaxBytes)
+      throw new NearstateError(
+        'RESOURCE_EXHAUSTED',
+        `Cannot send a record of stage "${stage}" to the shard that keeps it: it is ${recordBytes} bytes, the limit is ${recordMaxBytes}; make rows, positions or handles smaller`,
+      )
+    bytes += recordBytes
+  }
+  return end
 }

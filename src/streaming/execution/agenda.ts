@@ -18,7 +18,7 @@ import type { StageNode } from '../graph/stage-spec.ts'
 import type { Batch } from '../operators/batch.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
-import { type Bounded, hasDue, type Operator } from '../operators/operator.ts'
+import { type Bounded, hasDue, isTimed, type Operator, type Timed } from '../operators/operator.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { StageFailure } from '../operators/unit.ts'
 import type { SplitPosition, SplitReader } from '../source.ts'
@@ -28,6 +28,7 @@ import { Marks } from './marks.ts'
 import type { Plan } from './plan.ts'
 import type { TaskProfile } from './progress.ts'
 import { type Reading, SplitQueue } from './split-queue.ts'
+import type { StageTimes } from './stage-times.ts'
 import { UnitSize } from './unit-size.ts'
 import type { DueHead, EdgeHead, SourceHead, Work, WriteHead } from './work.ts'
 
@@ -38,6 +39,7 @@ export interface AgendaOptions {
   readonly codec: RowCodec
   readonly openSplit: (stage: string, split: Split, position: SplitPosition | undefined) => SplitReader
   readonly flow: BarrierFlow
+  readonly times: StageTimes
   /** Told of each stage that a barrier passes, with the watermark that the stage has received. */
   readonly passes: (stage: number, watermark: number) => void
   readonly profile?: TaskProfile
@@ -52,6 +54,7 @@ export class Agenda {
   readonly #edgeHeads: EdgeHead[] = []
   readonly #dueHeads = new Map<number, DueHead>()
   readonly #writeHeads = new Map<number, WriteHead>()
+  readonly #timed: readonly Timed[]
   readonly #marks: Marks
   #sourceTurn = 0
   #edgesFirst = true
@@ -63,6 +66,7 @@ export class Agenda {
     this.#options = options
     this.#plan = plan
     for (const node of nodes) this.#addHead(node)
+    this.#timed = plan.operators.filter(isTimed)
     // What is furthest down the graph goes first: it makes room.
     this.#edgeHeads.reverse()
     const sourceMarks = new Map(this.#sources.map(({ operator, splits }) => [operator.stage, splits.mark]))
@@ -80,8 +84,9 @@ export class Agenda {
   }
 
   /** The work to do next; undefined: none until a frame, a drain, a reader's word, or `idleAtMs`. Throws what fails the job. */
-  next(nowMs: number): Work | undefined {
+  next(nowMs: number, wallTimeMs: number): Work | undefined {
     for (const { splits } of this.#sources) splits.checkIdle(nowMs)
+    for (let i = 0; i < this.#timed.length; i += 1) this.#timed[i]?.setTime(nowMs, wallTimeMs)
     this.#writeNext = !this.#writeNext
     const write = this.#nextWrite()
     if (write !== undefined && this.#writeNext) return write
@@ -116,8 +121,8 @@ export class Agenda {
       const due = this.#propagate()
       if (due !== undefined) return due
       this.#edgesFirst = !this.#edgesFirst
-      const first = this.#edgesFirst ? this.#nextFrame() : this.#nextRecords(nowMs)
-      const work = first ?? (this.#edgesFirst ? this.#nextRecords(nowMs) : this.#nextFrame())
+      const first = this.#edgesFirst ? this.#nextFrame(nowMs) : this.#nextRecords(nowMs)
+      const work = first ?? (this.#edgesFirst ? this.#nextRecords(nowMs) : this.#nextFrame(nowMs))
       if (work !== undefined || !this.#marks.haveNews) return work
     }
   }
@@ -126,6 +131,7 @@ export class Agenda {
   get idleAtMs(): number {
     let earliest = Number.POSITIVE_INFINITY
     for (const { splits } of this.#sources) earliest = Math.min(earliest, splits.idleAtMs)
+    for (const { wakeAtMs } of this.#timed) earliest = Math.min(earliest, wakeAtMs)
     return earliest
   }
 
@@ -159,10 +165,12 @@ export class Agenda {
     this.#writeHeads.set(index, { kind: 'write', operator, size: new UnitSize(this.#options.unitRowsMax), isWriting: false })
   }
 
-  #nextFrame(): Work | undefined {
+  #nextFrame(nowMs: number): Work | undefined {
+    const { flow, times } = this.#options
     for (const head of this.#edgeHeads) {
       const { stage } = head.operator
-      if (this.#options.flow.isBlocked(stage) || isAnyFull(this.#plan.reachBehind[stage] as readonly Bounded[])) continue
+      if (flow.isBlocked(stage)) continue
+      if (times.looked(stage, isAnyFull(this.#plan.reachBehind[stage] as readonly Bounded[]), nowMs)) continue
       const sender = head.edge.nextSender()
       if (sender === undefined) continue
       const { profile } = this.#options
@@ -187,7 +195,7 @@ export class Agenda {
     const count = this.holdSources ? 0 : this.#sources.length
     for (let i = 0; i < count; i += 1) {
       const head = this.#sources[(this.#sourceTurn + i) % count] as SourceHead
-      if (this.#isBlocked(head.operator.stage)) continue
+      if (this.#isBlocked(head.operator.stage, nowMs)) continue
       const reading = this.#nextReading(head, nowMs)
       if (reading === undefined) continue
       this.#sourceTurn = (this.#sourceTurn + i + 1) % count
@@ -209,13 +217,14 @@ export class Agenda {
     }
   }
 
-  #isBlocked(stage: number): boolean {
-    return this.#options.flow.isBlocked(stage) || isAnyFull(this.#plan.reach[stage] as readonly Bounded[])
+  #isBlocked(stage: number, nowMs: number): boolean {
+    const { flow, times } = this.#options
+    return flow.isBlocked(stage) || times.looked(stage, isAnyFull(this.#plan.reach[stage] as readonly Bounded[]), nowMs)
   }
 
   /** Carries watermarks on; where one makes work due it waits, and the first such work that can run is the answer. */
   #propagate(): Work | undefined {
-    let due: Work | undefined
+    const ready: DueHead[] = []
     const { flow, passes } = this.#options
     const holds = (stage: number, watermark: number): boolean => {
       const head = this.#dueHeads.get(stage)
@@ -223,12 +232,13 @@ export class Agenda {
       head.operator.advanceTo(watermark)
       if (!head.operator.prepareFire(head.size.rows)) return false
       // What it sends on does not come back to it: that it is full itself is no reason.
-      const blocked = flow.isBlocked(stage) || isAnyFull(this.#plan.reachBehind[stage] as readonly Bounded[])
-      if (due === undefined && !blocked) due = { head, rows: head.size.rows }
+      if (!isAnyFull(this.#plan.reachBehind[stage] as readonly Bounded[])) ready.push(head)
       return true
     }
     this.#marks.propagate(holds, flow, passes)
-    return due
+    // Asked only now: a barrier that passes what waits for answers, and not the stages behind it yet, has them recorded.
+    const head = ready.find(({ operator }) => !flow.isBlocked(operator.stage))
+    return head === undefined ? undefined : { head, rows: head.size.rows }
   }
 }
 

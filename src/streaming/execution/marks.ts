@@ -2,13 +2,13 @@
  * Watermarks through the graph of one shard: behind each stage the mark of its rows.
  *
  * A stage has its inputs' least mark; behind an exchange it is the least of all senders. A stage with work that its mark makes
- * due keeps its old mark until that work is done. Dead letters may come from any stage as long as one has not ended.
+ * due keeps its old mark until that work is done; one whose rows wait for answers says itself how far it is. Dead letters may come from any stage as long as one has not ended.
  */
 import type { BarrierFlow } from '../checkpoint/barrier-flow.ts'
 import type { StageNode } from '../graph/stage-spec.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
-import type { Operator } from '../operators/operator.ts'
+import { isLagging, type Lagging, type Operator } from '../operators/operator.ts'
 import { endOfInput, type Mark, noWatermark, WatermarkMerge } from '../time/watermarks.ts'
 
 export type Holds = (stage: number, watermark: number) => boolean
@@ -86,7 +86,9 @@ export class Marks {
     } else {
       const input = this.#before(index, inputs)
       this.#received[index] = input.watermark
-      if (holds(index, input.watermark)) {
+      const isHeld = holds(index, input.watermark)
+      if (operator !== undefined && isLagging(operator)) return copyLagging(operator, input.idle, mark)
+      if (isHeld) {
         mark.idle = false
         return true
       }
@@ -108,7 +110,9 @@ export class Marks {
     if (operator instanceof KeyByOperator || operator instanceof DeadLettersOperator) return false
     const mark = this.behind[stage] as Mark
     const watermark = this.#received[stage] as number
-    if (holds(stage, watermark)) return true
+    const isHeld = holds(stage, watermark)
+    if (operator !== undefined && isLagging(operator)) return copyLagging(operator, mark.idle, mark)
+    if (isHeld) return true
     mark.watermark = Math.max(mark.watermark, watermark)
     return false
   }
@@ -140,6 +144,13 @@ export class Marks {
     const ended = this.behind.every((mark, stage) => stage === except || mark.watermark === endOfInput)
     return { watermark: ended ? endOfInput : noWatermark, idle: false }
   }
+}
+
+/** What waits in the stage holds its mark, and keeps no barrier back. */
+function copyLagging(operator: Lagging, isInputIdle: boolean, to: Mark): false {
+  to.watermark = Math.max(to.watermark, operator.watermarkBehind)
+  to.idle = isInputIdle && !operator.isWaiting
+  return false
 }
 
 function copyMark(from: Mark, to: Mark): void {

@@ -5,23 +5,34 @@
 import { assert } from '../../base/assert.ts'
 import { invalidArgument } from '../../base/errors.ts'
 import type { KeyCodec } from '../../keys/key-codec.ts'
-import type { Assignment } from '../assignment.ts'
+import type { Assignment, Layout } from '../assignment.ts'
 import { Edge, type ExchangeLimits } from '../exchange/edge.ts'
 import type { RowCodec } from '../exchange/frame.ts'
 import { Router } from '../exchange/router.ts'
+import type { AsyncLimits } from '../graph/async-options.ts'
 import type { MapDescription } from '../graph/job-graph.ts'
+import type { CheckpointRules } from '../checkpoint/rules.ts'
+import type { CustomSink, Sink } from '../graph/sink-descriptors.ts'
 import type { BuiltJob } from '../graph/job.ts'
 import { readsSideOutput, type StageNode, type StageSpec } from '../graph/stage-spec.ts'
+import type { AsyncOperatorOptions } from '../operators/asynchronous/async-operator.ts'
+import { LookupOperator } from '../operators/asynchronous/lookup.ts'
+import { MapAsyncOperator } from '../operators/asynchronous/map-async.ts'
+import { CollectOperator } from '../operators/collect.ts'
+import { CustomSinkConnector } from '../operators/custom-sink.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
+import { HeldSinkOperator } from '../operators/held-sink.ts'
+import { LogOperator } from '../operators/log.ts'
 import { type Bounded, isBounded, type Operator } from '../operators/operator.ts'
 import { Origins, splitsMax } from '../operators/origin.ts'
 import { SideOutputOperator } from '../operators/side-output.ts'
 import { SinkOperator } from '../operators/sink.ts'
 import { SourceOperator } from '../operators/source.ts'
 import { EnrichOperator, FilterOperator, FlatMapOperator, MapOperator, PassOperator, RequireOperator } from '../operators/stateless.ts'
+import { TwoPhaseSinkOperator } from '../operators/two-phase-sink.ts'
 import { Unit } from '../operators/unit.ts'
-import type { LocalMap } from '../ports.ts'
+import type { LocalMap, Outside } from '../ports.ts'
 import { StageState } from '../state/stage-state.ts'
 import { statefulOperator } from './stateful-operator.ts'
 
@@ -47,6 +58,16 @@ export function mapsOf(built: BuiltJob): readonly MapDescription[] {
   return [...maps.values()]
 }
 
+/** What operators that act outside of the shard know of their run. */
+export interface PlannedRun {
+  /** The name that the job runs under. */
+  readonly job: string
+  readonly attempt: number
+  readonly isCheckpointed: boolean
+  readonly rules?: CheckpointRules
+  readonly outside?: Outside
+}
+
 export function planOf(
   built: BuiltJob,
   assignment: Assignment,
@@ -57,6 +78,7 @@ export function planOf(
   stateOf: (stage: string) => StageState = stage =>
     new StageState({ stage, codec, store: undefined, partitions: ownPartitions(assignment, self) }),
   aligns = true,
+  run: PlannedRun = { job: built.graph.name, attempt: 1, isCheckpointed: false },
 ): Plan {
   const { graph, nodes } = built
   const unit = new Unit(nodes.length, graph.onError, graph.onBrokenRow)
@@ -76,8 +98,22 @@ export function planOf(
     assert(map !== undefined, `map "${name}" was not opened`)
     return map
   }
+  const { attempt, outside } = run
+  const reached = (): Outside => {
+    assert(outside !== undefined, 'the job reaches outside, and its shell gave no way to')
+    return outside
+  }
+  const asyncOptions = ({ name, key }: StageNode, limits: AsyncLimits): AsyncOperatorOptions => ({
+    limits,
+    isKeyed: key !== undefined,
+    outside: reached(),
+    saved: stateOf(name),
+    attempt,
+    task: String(assignment.shards[self]),
+    partitionCount: assignment.owners.length,
+  })
   const operators = nodes.map(node => {
-    const { index, spec } = node
+    const { index, name, spec } = node
     switch (spec.kind) {
       case 'keyBy':
       case 'rekey':
@@ -99,7 +135,29 @@ export function planOf(
       }
       case 'enrich':
         return new EnrichOperator(index, unit, mapNamed(spec.map.map), spec.join)
+      case 'lookup':
+        return new LookupOperator(index, unit, asyncOptions(node, spec.limits), spec)
+      case 'mapAsync':
+        return new MapAsyncOperator(index, unit, asyncOptions(node, spec.limits), spec.fn)
+      case 'log': {
+        const { log } = reached()
+        return new LogOperator(index, unit, spec, text => log(name, text))
+      }
+      case 'output':
+        return outputOperator(node, spec.sink, unit, codec, reached(), assignment, self, run)
       case 'sink':
+        if (spec.visible === 'onCheckpoint') {
+          if (!run.isCheckpointed) throw invalidArgument(neverVisible(run.job, name))
+          const { map, value, rest } = spec
+          return new HeldSinkOperator(index, unit, {
+            map: mapNamed(map.map),
+            keyCodec: map.keyCodec,
+            value,
+            rest,
+            attempt,
+            saved: stateOf(name),
+          })
+        }
         return new SinkOperator(index, unit, mapNamed(spec.map.map), codec, spec.value, spec.rest)
       default:
         return simpleOperator(node, spec, unit, stateOf)
@@ -109,7 +167,8 @@ export function planOf(
   return { unit, origins, operators, edges, ...reachOf(nodes, operators, edges) }
 }
 
-type SimpleSpec = Exclude<StageSpec, { kind: 'keyBy' | 'rekey' | 'deadLetters' | 'enrich' | 'sink' }>
+type OuterKind = 'keyBy' | 'rekey' | 'deadLetters' | 'enrich' | 'lookup' | 'mapAsync' | 'log' | 'sink' | 'output'
+type SimpleSpec = Exclude<StageSpec, { kind: OuterKind }>
 
 function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit: Unit, stateOf: (stage: string) => StageState): Operator {
   switch (spec.kind) {
@@ -135,9 +194,41 @@ function simpleOperator({ index, name, key }: StageNode, spec: SimpleSpec, unit:
   }
 }
 
+const neverVisible = (job: string, stage: string): string =>
+  `Cannot run job "${job}": stage "${stage}" writes with checkpoints, and the guarantee is none; use another guarantee, or visible: 'atOnce'`
+
+function outputOperator(
+  { index, name }: StageNode,
+  { connector, options, custom }: Sink<unknown>,
+  unit: Unit,
+  codec: RowCodec,
+  outside: Outside,
+  assignment: Assignment,
+  self: number,
+  { job, attempt, isCheckpointed, rules }: PlannedRun,
+): Operator {
+  const task = String(assignment.shards[self])
+  if (connector === 'collect') {
+    if (isCheckpointed) return new CollectOperator(index, unit, { stageName: name, attempt, task, codec })
+    throw invalidArgument(
+      `Cannot run job "${job}": stage "${name}" collects rows, which are kept with checkpoints, and the guarantee is none; use another guarantee or sink`,
+    )
+  }
+  return new TwoPhaseSinkOperator(index, unit, {
+    connector:
+      custom === undefined ? outside.sinkConnector(connector) : new CustomSinkConnector(custom as CustomSink<unknown>, outside, name),
+    options,
+    task: { job, jobId: assignment.jobId ?? job, stage: name, attempt, task },
+    codec,
+    wake: () => outside.wake(),
+    isCheckpointed,
+    ...(rules === undefined ? {} : { rules }),
+  })
+}
+
 /** The partitions whose primary this shard is. */
-export const ownPartitions = (assignment: Assignment, self: number): readonly number[] =>
-  assignment.owners.flatMap((owner, partition) => (owner === self ? [partition] : []))
+export const ownPartitions = ({ owners }: Layout, self: number): readonly number[] =>
+  owners.flatMap((owner, partition) => (owner === self ? [partition] : []))
 
 function wire(nodes: readonly StageNode[], operators: readonly Operator[]): void {
   for (const { index, inputs, spec } of nodes) {

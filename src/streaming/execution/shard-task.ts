@@ -13,7 +13,7 @@
  *    when a barrier before which all shards had ended is committed (the master says so: `isLast`), and the sinks have committed.
  */
 import { NearstateError } from '../../base/errors.ts'
-import type { Assignment, Split, StageProgress } from '../assignment.ts'
+import type { Assignment, Split, StageCounts, StageProgress } from '../assignment.ts'
 import { BarrierFlow, type Guarantee } from '../checkpoint/barrier-flow.ts'
 import { restoredMarks } from '../checkpoint/barrier-record.ts'
 import { homeOf, type HomeRecord, splitKey } from '../checkpoint/home.ts'
@@ -27,13 +27,16 @@ import type { Operator } from '../operators/operator.ts'
 import type { Place } from '../operators/origin.ts'
 import { TwoPhaseSinkOperator } from '../operators/two-phase-sink.ts'
 import { ReplaySignal, StageFailure, type Unit, UnitSignal } from '../operators/unit.ts'
-import type { LocalMap, StateStore } from '../ports.ts'
+import type { LocalMap, Outside, StateStore } from '../ports.ts'
 import type { SourceBatch, SplitPosition, SplitReader } from '../source.ts'
+import { isQueried } from '../state/queried.ts'
 import { hasState, StageState } from '../state/stage-state.ts'
 import { Agenda } from './agenda.ts'
+import { fuse } from './fuse.ts'
 import { countGivenUp } from './given-up.ts'
 import { ownPartitions, type Plan, planOf } from './plan.ts'
-import { stageProgress, type TaskProfile } from './progress.ts'
+import { countsOf, stageProgress, type TaskProfile } from './progress.ts'
+import { StageTimes } from './stage-times.ts'
 import { advanceWork, originOfFirst, runWork, type Work } from './work.ts'
 
 export interface ShardTaskOptions {
@@ -50,6 +53,8 @@ export interface ShardTaskOptions {
   readonly openSplit: (stage: string, split: Split, position: SplitPosition | undefined) => SplitReader
   /** Absent: a job without checkpoints. */
   readonly checkpoints?: TaskCheckpoints
+  /** Absent: a job whose stages reach nothing outside. */
+  readonly outside?: Outside
   readonly limits?: Partial<ExchangeLimits>
   readonly profile?: TaskProfile
   /** A unit takes at most so many rows; default 1024. */
@@ -72,6 +77,8 @@ export interface TaskFailure {
   readonly stage: string | undefined
   readonly place: Place | undefined
   readonly thrown: unknown
+  /** A stage in quarantine: another attempt would be stopped again. */
+  readonly isFinal: boolean
 }
 
 export type TaskState =
@@ -97,6 +104,9 @@ export class ShardTask {
   readonly #checkpoint: TaskCheckpoint | undefined
   /** Operators with state. */
   readonly #states: readonly StageState[]
+  /** By stage, when the last barrier passed it. */
+  readonly #counts: StageCounts[] = []
+  readonly #times: StageTimes
   #ended = false
   /** Savepoints that wait for sinks. */
   #whenSinksCommitted: ((error?: NearstateError) => void)[] = []
@@ -127,15 +137,27 @@ export class ShardTask {
     const partitions = ownPartitions(assignment, self)
     const restored = rules.watermarksRestored ? restoredMarks(store, partitions, codec) : new Map()
     const stateOf = (stage: string): StageState => new StageState({ stage, codec, store, partitions, restored: restored.get(stage), rules })
-    this.#plan = planOf(built, assignment, self, maps, codec, limits, stateOf, guarantee === 'exactly-once')
+    this.#plan = planOf(built, assignment, self, maps, codec, limits, stateOf, guarantee === 'exactly-once', {
+      ...options,
+      isCheckpointed: checkpoints !== undefined,
+      rules,
+    })
     options.observe?.(this.#plan)
+    fuse(this.#plan.unit, this.#plan.operators)
     this.#unit = this.#plan.unit
     this.#states = this.#plan.operators.flatMap(operator => (hasState(operator) ? [operator.state] : []))
     this.#writer = new FrameWriter(job, attempt, codec)
-    const flow = new BarrierFlow(this.#nodes, this.#plan.operators, guarantee, rules)
-    this.#agenda = new Agenda(this.#nodes, this.#plan, { ...options, flow, passes: (stage, watermark) => this.#passes(stage, watermark) })
+    this.#times = new StageTimes(built.nodes.length)
+    const flow = new BarrierFlow(this.#nodes, this.#plan.operators, guarantee)
+    this.#agenda = new Agenda(this.#nodes, this.#plan, {
+      ...options,
+      flow,
+      times: this.#times,
+      passes: (stage, watermark) => this.#passes(stage, watermark),
+    })
     this.#checkpoint = checkpoints === undefined ? undefined : this.#checkpointOf(checkpoints, flow, rules)
-    this.#agenda.holdSources = store?.isFresh === true
+    // A start position that no checkpoint has yet: of a fresh job, or a source that its savepoint did not know.
+    this.#agenda.holdSources = store?.isFresh === true || (store !== undefined && hasUnread(options.assignment, options.self))
   }
 
   get state(): TaskState {
@@ -171,7 +193,7 @@ export class ShardTask {
     if (!this.#again) {
       try {
         this.#checkpoint?.begin(nowMs, this.#ended)
-        this.#work = this.#agenda.next(nowMs)
+        this.#work = this.#agenda.next(nowMs, wallTimeMs)
         this.#checkpoint?.advance(nowMs)
         this.#checkSinks()
       } catch (thrown) {
@@ -226,6 +248,7 @@ export class ShardTask {
     this.#unit.commit()
     advanceWork(work, this.#nowMs)
     work.head.size.done(work.rows, elapsedMs)
+    this.#times.worked(work.head.operator.stage, elapsedMs)
     this.#work = undefined
   }
 
@@ -243,7 +266,7 @@ export class ShardTask {
     const { stage } = this.#unit
     if (work === undefined) return
     if (!this.#executed) {
-      this.#failAt(work.head.operator.stage, -1, new NearstateError('FUNCTION_FAILED', message))
+      this.#failAt(work.head.operator.stage, -1, new NearstateError('FUNCTION_FAILED', message), quarantined)
       return
     }
     this.#rollback()
@@ -255,7 +278,7 @@ export class ShardTask {
     }
     if (work.rows > 1) work.head.size.cutOff(work.rows)
     else if (quarantined || work.head.kind === 'write')
-      this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`))
+      this.#failAt(stage, originOfFirst(work), new NearstateError('FUNCTION_FAILED', `${message}. ${rowsStoppedMax}`), quarantined)
     else this.#dropCutOff(work, stage, new NearstateError('FUNCTION_FAILED', message))
   }
 
@@ -289,6 +312,16 @@ export class ShardTask {
     const complaint = edge === undefined ? 'it is of an edge that the job does not have' : edge.arrive(from, frame)
     if (complaint === undefined) return
     this.#failAt(edge?.stage, -1, new NearstateError('UNAVAILABLE', `Cannot take frame of shard ${from}: ${complaint}`))
+  }
+
+  /** What a checkpoint taken now would have of a key; see state/queried.ts. Between units, in a slice of user code. */
+  recordNow(stage: string, key: Uint8Array, partition: number): Uint8Array | undefined {
+    const operator = this.#plan.operators[this.#nodes.find(({ name }) => name === stage)?.index ?? -1]
+    if (operator === undefined || !isQueried(operator)) {
+      throw new NearstateError('INVALID_ARGUMENT', `Cannot read stage "${stage}": it keeps no value per key`)
+    }
+    const record = operator.recordNow(key, partition)
+    return record === undefined ? undefined : new Uint8Array(record)
   }
 
   // ---- checkpoints
@@ -347,6 +380,10 @@ export class ShardTask {
       done(new NearstateError('CONFLICT', `Cannot make savepoint "${name}": checkpoint ${n} is not the last one of this attempt`))
       return
     }
+    if (checkpoints.store.savepoint === undefined) {
+      done(new NearstateError('INVALID_ARGUMENT', `Cannot make savepoint "${name}": where this job keeps its state no savepoints are made`))
+      return
+    }
     checkpoints.store.savepoint(name, n, error => {
       if (error === undefined && (checkpoints.rules ?? everyCheckpointRule).savepointAfterSinks) this.#whenSinksCommitted.push(done)
       else done(error)
@@ -373,6 +410,7 @@ export class ShardTask {
   #passes(stage: number, watermark: number): void {
     const { n } = this.#checkpoint ?? {}
     if (n === undefined) return
+    this.#counts[stage] = { name: this.#nameOf(stage), ...countsOf(this.#unit.counters, stage) }
     const operator = this.#plan.operators[stage] as Operator
     if (hasState(operator)) {
       const { state } = operator
@@ -399,6 +437,7 @@ export class ShardTask {
       stageAtWork: () => this.#agenda.writingStage ?? this.#plan.operators.find(operator => operator.isPreparing)?.stage,
       sinkRecords: () => this.#plan.operators.flatMap(operator => operator.takeRecords(assignment.owners.length)),
       written: () => this.#takeWritten(),
+      counts: () => this.#counts,
       answer,
       fail: error => this.#failAt(undefined, -1, error),
     })
@@ -456,7 +495,15 @@ export class ShardTask {
 
   stages(): readonly StageProgress[] {
     const { operators, unit } = this.#plan
-    return stageProgress(this.#nodes, operators, unit.counters, this.#agenda.marks, stage => this.#agenda.tasksOf(stage))
+    return stageProgress(
+      this.#nodes,
+      operators,
+      unit.counters,
+      this.#agenda.marks,
+      stage => this.#agenda.tasksOf(stage),
+      this.#times,
+      this.#nowMs,
+    )
   }
 
   close(): void {
@@ -525,6 +572,8 @@ export class ShardTask {
     if (this.#checkpoint !== undefined) {
       if (!this.#isLast) return
       if (this.#plan.operators.some(operator => operator.isCommitting)) return
+    } else if (!this.#plan.operators.every(operator => operator.endInput())) {
+      return
     }
     this.#agenda.closeSources()
     for (const operator of this.#plan.operators) operator.close()
@@ -536,16 +585,19 @@ export class ShardTask {
     else this.#failAt(this.#work?.head.operator.stage, -1, thrown)
   }
 
-  #failAt(stage: number | undefined, origin: number, thrown: unknown): void {
+  #failAt(stage: number | undefined, origin: number, thrown: unknown, isFinal = false): void {
     if (this.#state.kind !== 'ready' && this.#state.kind !== 'running') return
     this.#work = undefined
     this.#agenda.closeSources()
     for (const operator of this.#plan.operators) operator.close()
     const place = this.#plan.origins.describe(origin)
-    this.#state = { kind: 'failed', failure: { stage: stage === undefined ? undefined : this.#nameOf(stage), place, thrown } }
+    this.#state = { kind: 'failed', failure: { stage: stage === undefined ? undefined : this.#nameOf(stage), place, thrown, isFinal } }
   }
 
   #nameOf(stage: number | undefined): string {
     return stage === undefined ? '' : (this.#nodes[stage]?.name ?? '')
   }
 }
+
+const hasUnread = ({ splits }: Assignment, self: number): boolean =>
+  Object.values(splits).some(shards => (shards[self] ?? []).some(({ restored }) => restored === undefined))

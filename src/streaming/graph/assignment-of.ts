@@ -1,7 +1,7 @@
 /** Who does what in an attempt: the shards of the table's live members, the primaries of its partitions, the splits spread over the shards. */
 import { NearstateError } from '../../base/errors.ts'
 import type { ShardId } from '../../base/ids.ts'
-import type { Assignment, Split } from '../assignment.ts'
+import type { Assignment, Layout, Split } from '../assignment.ts'
 import type { JobGraph } from './job-graph.ts'
 
 /** What is read of the cluster's view. */
@@ -14,13 +14,12 @@ export interface TableView {
 }
 
 /**
- * The assignment of a job to the cluster as it stands. `splits`: per source stage, as its connector listed them.
- * Throws PARTITION_LOST when a partition has no primary, UNAVAILABLE when the cluster has not formed or a primary is not alive.
+ * Where a job runs in the cluster as it stands. Throws PARTITION_LOST when a partition has no primary, UNAVAILABLE when the cluster has
+ * not formed or a primary is not alive.
  */
-export function assignmentOf(view: TableView, graph: JobGraph, splits: Readonly<Record<string, readonly Split[]>>): Assignment {
-  const { members, partitions } = view.state
+export function layoutOf({ version, state: { members, partitions } }: TableView, job: string): Layout {
   const refuse = (code: 'PARTITION_LOST' | 'UNAVAILABLE', reason: string): NearstateError =>
-    new NearstateError(code, `Cannot start job "${graph.name}": ${reason}`)
+    new NearstateError(code, `Cannot start job "${job}": ${reason}`)
   if (partitions.length === 0) throw refuse('UNAVAILABLE', 'the cluster has not formed yet')
   const lost = partitions.flatMap((record, partition) => (record.primary === undefined ? [partition] : []))
   if (lost.length > 0) {
@@ -29,18 +28,25 @@ export function assignmentOf(view: TableView, graph: JobGraph, splits: Readonly<
       `${lost.length} of ${partitions.length} partitions are lost (the first is ${lost[0]}); recover them first`,
     )
   }
-  const shards = members
-    .filter(member => member.status === 'alive' || member.status === 'leaving')
-    .flatMap(member => member.shards.map(shard => shard.id))
+  // One that leaves takes part as long as it is a primary.
+  const primaries = new Set(partitions.map(({ primary }) => primary?.shard))
+  const takesPart = ({ status, shards: own }: TableView['state']['members'][number]): boolean =>
+    status === 'alive' || (status === 'leaving' && own.some(({ id }) => primaries.has(id)))
+  const shards = members.filter(takesPart).flatMap(member => member.shards.map(shard => shard.id))
   const indexOf = new Map(shards.map((shard, index) => [shard, index]))
   const owners = partitions.map((record, partition) => {
     const index = record.primary === undefined ? undefined : indexOf.get(record.primary.shard)
     if (index === undefined) throw refuse('UNAVAILABLE', `the primary of partition ${partition} is not alive`)
     return index
   })
+  return { tableVersion: version, shards, owners }
+}
+
+/** Who reads what. `splits`: per source stage, as its connector listed them or the last checkpoint has them. */
+export function assignmentOf(layout: Layout, graph: JobGraph, splits: Readonly<Record<string, readonly Split[]>>): Assignment {
   const sources = graph.stages.filter(stage => stage.source !== undefined).map(stage => stage.name)
-  const spread = sources.map((name, index) => [name, spreadSplits(splits[name] ?? [], shards.length, index)] as const)
-  return { tableVersion: view.version, shards, owners, splits: Object.fromEntries(spread) }
+  const spread = sources.map((name, index) => [name, spreadSplits(splits[name] ?? [], layout.shards.length, index)] as const)
+  return { ...layout, splits: Object.fromEntries(spread) }
 }
 
 /**

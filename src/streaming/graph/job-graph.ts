@@ -1,7 +1,9 @@
 /** A job as plain data: what every shard must agree on, what is shown, and what the job master reads. Travels as JSON. */
 import { invalidArgument } from '../../base/errors.ts'
 import type { KeyCodec } from '../../keys/key-codec.ts'
+import type { SinkOptions } from '../sink.ts'
 import type { SourceOptions } from '../source.ts'
+import type { AsyncLimits } from './async-options.ts'
 import type { WindowSpec } from './window-spec.ts'
 
 export type OnError = 'fail' | 'skip' | 'deadLetter'
@@ -19,6 +21,9 @@ export type StageKind =
   | 'keyBy'
   | 'rekey'
   | 'enrich'
+  | 'lookup'
+  | 'mapAsync'
+  | 'log'
   | 'process'
   | 'aggregate'
   | 'reduce'
@@ -29,6 +34,7 @@ export type StageKind =
   | 'window'
   | 'late'
   | 'sink'
+  | 'output'
   | 'deadLetters'
 
 export interface KeyDescription {
@@ -54,10 +60,14 @@ export interface StageDescription {
     readonly options: SourceOptions
     readonly eventTime?: { readonly outOfOrdernessMs: number; readonly idleAfterMs?: number }
   }
-  /** The map that an enrich stage reads. */
+  /** The map that an enrich or a lookup stage reads. */
   readonly reads?: MapDescription
   /** The map that a sink (or the dead letters) writes. */
   readonly sink?: MapDescription
+  /** Of a sink; absent: at once. */
+  readonly visible?: 'onCheckpoint'
+  /** What an output stage writes with. */
+  readonly output?: { readonly connector: string; readonly options: SinkOptions }
   readonly window?: WindowSpec
   /** Of a window: how often early results come, how long late rows still change it; of a join: how long they still find partners. */
   readonly earlyMs?: number
@@ -65,6 +75,10 @@ export interface StageDescription {
   /** How long, by event time, state is kept without rows. */
   readonly ttlMs?: number
   readonly n?: number
+  /** Of calls: how many rows wait for answers at most, whether rows keep their order, how long a call may take, how often it is repeated. */
+  readonly calls?: AsyncLimits
+  /** Of a log: every how many rows one is written, and how many a second at most. */
+  readonly lines?: { readonly every: number; readonly perSecond: number }
   readonly join?: { readonly type: 'inner' | 'left' | 'outer'; readonly beforeMs?: number; readonly afterMs?: number }
   /** Name -> operation. */
   readonly aggregates?: Readonly<Record<string, string>>

@@ -2,10 +2,13 @@
 import { formatKeyCodec } from '../../keys/key-codec.ts'
 import type { AnyKey } from '../../keys/key-space.ts'
 import type { Aggregates } from './aggregate.ts'
+import { asyncLimits, logSpec } from './async-options.ts'
 import type { FlowBuilder } from './flow-builder.ts'
 import type { KeyDescription } from './job-graph.ts'
 import { isSchema } from '../../base/schema.ts'
-import type { Compare, RowFunction, StageNode, StageSpec } from './stage-spec.ts'
+import { isSink } from './sink-descriptors.ts'
+import { isEnd } from './stage-spec.ts'
+import type { AsyncFunction, Compare, RowFunction, SinkVisibility, StageNode, StageSpec } from './stage-spec.ts'
 import type { JoinType, ProcessSpec } from './stage-types.ts'
 import { type FixedWindowSpec, isWindowSpec, windowFields, windowProblem, type WindowSpec } from './window-spec.ts'
 
@@ -114,6 +117,35 @@ export class StageHandle {
     return this.#then(name, { kind: 'enrich', map: { map: mapName, keySpace: key.name, keyCodec: key.codec }, join: joinRows })
   }
 
+  lookup(name: string, map: unknown, key: unknown, join: unknown, options: Options = {}, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'lookup takes a name, a map, two functions and options')
+    const { name: mapName, key: space } = flow.mapOf(name, map)
+    return this.#then(name, {
+      kind: 'lookup',
+      map: { map: mapName, keySpace: space.name, keyCodec: space.codec },
+      key: flow.function<RowFunction>(name, key, 'the function that gives the key'),
+      join: flow.function<(row: unknown, value: unknown) => unknown>(name, join, 'lookup'),
+      limits: asyncLimits(flow, name, 'lookup', options),
+    })
+  }
+
+  mapAsync(name: string, fn: unknown, options: Options = {}, ...more: unknown[]): StageHandle {
+    const flow = this.#flow
+    flow.nothingMore(name, more, 'mapAsync takes a name, a function and options')
+    if (typeof fn !== 'function') throw flow.refusal(name, 'mapAsync must be a function')
+    return this.#then(name, {
+      kind: 'mapAsync',
+      fn: fn as AsyncFunction,
+      limits: asyncLimits(flow, name, 'mapAsync', options),
+    })
+  }
+
+  log(name: string, options: Options = {}, ...more: unknown[]): StageHandle {
+    this.#flow.nothingMore(name, more, 'log takes a name and options')
+    return this.#then(name, { kind: 'log', ...logSpec(this.#flow, name, options) })
+  }
+
   window(name: string, window: unknown, aggregates: unknown, options: Options = {}, ...more: unknown[]): StageHandle {
     const flow = this.#flow
     flow.nothingMore(name, more, 'window takes a name, a window, aggregates and options')
@@ -202,14 +234,17 @@ export class StageHandle {
 
   process(name: string, given: unknown): StageHandle {
     this.#key(name, 'process')
-    if (typeof given !== 'object' || given === null) throw this.#flow.refusal(name, 'process wants { state, onEvent, onTimer?, emits? }')
+    if (typeof given !== 'object' || given === null)
+      throw this.#flow.refusal(name, 'process wants { state, onEvent, onTimer?, onWallTimer?, upgrade?, emits? }')
     // An instance of a class may have fields of its own beside what is called.
     if (Object.getPrototypeOf(given) === Object.prototype)
-      this.#flow.options(name, given, 'process', ['state', 'onEvent', 'onTimer', 'emits', 'ttl'])
+      this.#flow.options(name, given, 'process', ['state', 'onEvent', 'onTimer', 'onWallTimer', 'upgrade', 'emits', 'ttl'])
     const spec = given as ProcessSpec<unknown, unknown, unknown, unknown>
     this.#flow.function(name, spec.state, 'state')
     this.#flow.function(name, spec.onEvent, 'onEvent')
+    if (spec.upgrade !== undefined) this.#flow.function(name, spec.upgrade, 'upgrade')
     if (spec.onTimer !== undefined) this.#flow.function(name, spec.onTimer, 'onTimer')
+    if (spec.onWallTimer !== undefined) this.#flow.function(name, spec.onWallTimer, 'onWallTimer')
     return this.#then(name, {
       kind: 'process',
       process: spec,
@@ -218,8 +253,16 @@ export class StageHandle {
     })
   }
 
-  sink(name: string, to: unknown, rest?: unknown, ...more: unknown[]): void {
-    this.#flow.nothingMore(name, more, 'a sink takes a name, a map and the function that gives the other elements of its key')
+  sink(name: string, to: unknown, third?: unknown, fourth?: unknown, ...more: unknown[]): void {
+    this.#flow.nothingMore(name, more, 'a sink takes a name, a map, the function that gives the other elements of its key, and options')
+    const rest = typeof third === 'object' ? undefined : third
+    const options = rest === undefined ? (fourth ?? third ?? {}) : (fourth ?? {})
+    if (isSink(to)) {
+      if (third !== undefined || fourth !== undefined)
+        throw this.#flow.refusal(name, 'only a sink into a map has keys with other elements, or options')
+      this.#then(name, { kind: 'output', sink: to })
+      return
+    }
     const map = this.#flow.mapOf(name, to)
     const mine = this.#key(name, 'sink')
     const space: KeyLike = map.key
@@ -234,7 +277,15 @@ export class StageHandle {
       ? undefined
       : this.#flow.function<(row: unknown) => unknown>(name, rest, 'the function that gives the other elements of the key')
     const description = { map: map.name, keySpace: space.name, keyCodec: space.codec }
-    this.#then(name, { kind: 'sink', map: description, value: map.value, rest: restOf })
+    this.#then(name, { kind: 'sink', map: description, value: map.value, rest: restOf, visible: this.#visible(name, options) })
+  }
+
+  #visible(name: string, options: unknown): SinkVisibility {
+    this.#flow.options(name, options, 'a sink', ['visible'])
+    const { visible = 'atOnce' } = options as { readonly visible?: unknown }
+    if (visible !== 'atOnce' && visible !== 'onCheckpoint')
+      throw this.#flow.refusal(name, `visible is ${JSON.stringify(visible)}, "atOnce" or "onCheckpoint" is wanted`)
+    return visible
   }
 
   get #node(): StageNode {
@@ -243,7 +294,7 @@ export class StageHandle {
 
   /** A stage behind this one that keeps its key. */
   #then(name: string, spec: StageSpec): StageHandle {
-    if (this.#node.spec.kind === 'sink') throw this.#flow.refusal(name, `nothing can follow the sink "${this.#node.name}"`)
+    if (isEnd(this.#node.spec.kind)) throw this.#flow.refusal(name, `nothing can follow the sink "${this.#node.name}"`)
     return this.#flow.add(name, [this.#index], this.#node.key, spec)
   }
 
@@ -253,7 +304,7 @@ export class StageHandle {
       throw this.#flow.refusal(name, `${what} wants another stage of the same job`)
     const mine = this.#node
     const its = other.#node
-    const sink = [mine, its].find(node => node.spec.kind === 'sink')
+    const sink = [mine, its].find(node => isEnd(node.spec.kind))
     if (sink !== undefined) throw this.#flow.refusal(name, `nothing can follow the sink "${sink.name}"`)
     if (mine.key?.space !== its.key?.space) {
       throw this.#flow.refusal(name, `"${mine.name}" has ${keyText(mine.key)} and "${its.name}" has ${keyText(its.key)}: rekey one of them`)

@@ -1,13 +1,17 @@
 /** What a stage does: the plain description that all shards agree on, and the user code beside it. */
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Aggregates } from './aggregate.ts'
+import type { AsyncCall, AsyncLimits } from './async-options.ts'
 import type { KeyDescription, MapDescription, StageDescription, StageKind } from './job-graph.ts'
 import type { Schema } from '../../base/schema.ts'
+import type { Sink } from './sink-descriptors.ts'
 import type { Source } from './source-descriptors.ts'
 import type { JoinedWindow, JoinType, ProcessSpec } from './stage-types.ts'
 import type { FixedWindowSpec, WindowSpec } from './window-spec.ts'
 
 export type RowFunction = (row: unknown, key: unknown) => unknown
+
+export type AsyncFunction = (row: unknown, call: AsyncCall, key: unknown) => unknown
 
 export type Compare = (a: unknown, b: unknown) => number
 
@@ -17,6 +21,14 @@ export interface EventTimeSpec {
   readonly idleAfterMs: number | undefined
 }
 
+export interface LogSpec {
+  readonly text: RowFunction | undefined
+  readonly every: number
+  readonly perSecond: number
+}
+
+export type SinkVisibility = 'atOnce' | 'onCheckpoint'
+
 export type StageSpec =
   | { readonly kind: 'source'; readonly source: Source<unknown>; eventTime: EventTimeSpec | undefined }
   | { readonly kind: 'map' | 'filter' | 'flatMap' | 'sideOutput'; readonly fn: RowFunction }
@@ -24,6 +36,19 @@ export type StageSpec =
   | { readonly kind: 'rejected' | 'late' | 'aside' | 'merge' }
   | { readonly kind: 'keyBy' | 'rekey'; readonly codec: KeyCodec; readonly fn: RowFunction }
   | { readonly kind: 'enrich'; readonly map: MapDescription; readonly join: (row: unknown, value: unknown) => unknown }
+  | {
+      readonly kind: 'lookup'
+      readonly map: MapDescription
+      readonly key: RowFunction
+      readonly join: (row: unknown, value: unknown) => unknown
+      readonly limits: AsyncLimits
+    }
+  | {
+      readonly kind: 'mapAsync'
+      readonly fn: AsyncFunction
+      readonly limits: AsyncLimits
+    }
+  | ({ readonly kind: 'log' } & LogSpec)
   | {
       readonly kind: 'process'
       readonly process: ProcessSpec<unknown, unknown, unknown, unknown>
@@ -72,7 +97,9 @@ export type StageSpec =
       readonly value: Schema<unknown> | undefined
       /** A tuple map: the elements after the first. */
       readonly rest: ((row: unknown) => unknown) | undefined
+      readonly visible: SinkVisibility
     }
+  | { readonly kind: 'output'; readonly sink: Sink<unknown> }
   | { readonly kind: 'deadLetters'; readonly map: MapDescription }
 
 export interface StageNode {
@@ -86,6 +113,9 @@ export interface StageNode {
   readonly hasEventTime: boolean
   readonly spec: StageSpec
 }
+
+/** Nothing follows them. */
+export const isEnd = (kind: StageKind): boolean => kind === 'sink' || kind === 'output'
 
 /** Stages that read the side output of their input. */
 export const readsSideOutput = (kind: StageKind): boolean => kind === 'rejected' || kind === 'late' || kind === 'aside'
@@ -111,7 +141,16 @@ function describeSpec(spec: StageSpec): Partial<StageDescription> {
     }
     case 'enrich':
       return { reads: spec.map }
+    case 'output':
+      return { output: { connector: spec.sink.connector, options: spec.sink.options } }
+    case 'lookup':
+      return { reads: spec.map, calls: spec.limits }
+    case 'mapAsync':
+      return { calls: spec.limits }
+    case 'log':
+      return { lines: { every: spec.every, perSecond: spec.perSecond } }
     case 'sink':
+      return { sink: spec.map, ...(spec.visible === 'atOnce' ? {} : { visible: spec.visible }) }
     case 'deadLetters':
       return { sink: spec.map }
     case 'window':

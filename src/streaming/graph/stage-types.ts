@@ -7,7 +7,9 @@
 import type { Duration } from '../../base/duration.ts'
 import type { AnyKey, KeyOf, TupleKeySpace } from '../../keys/key-space.ts'
 import type { Aggregates, ResultOf } from './aggregate.ts'
+import type { AsyncCall, AsyncOptions, LogOptions, MapAsyncOptions } from './async-options.ts'
 import type { Schema } from '../../base/schema.ts'
+import type { Sink } from './sink-descriptors.ts'
 import type { Source } from './source-descriptors.ts'
 import type { CountWindowSpec, FixedWindowSpec, TimeWindowSpec } from './window-spec.ts'
 
@@ -58,6 +60,10 @@ export interface JoinIntervalOptions<T extends JoinType> {
 export interface TtlOptions {
   readonly ttl?: Duration
 }
+export interface MapSinkOptions {
+  /** Default 'atOnce'. With 'onCheckpoint' rows are in the map when their checkpoint is committed, key by key; not without checkpoints. */
+  readonly visible?: 'atOnce' | 'onCheckpoint'
+}
 export interface DedupeOptions<Row> {
   /** What must not come twice for a key: text, number or bytes. Default: the key itself. */
   readonly of?: (row: Row) => string | number | Uint8Array
@@ -92,7 +98,7 @@ export interface ProcessContext<K, S, Out> {
   readonly key: K
   /** The key's state: change it in place or assign it. Plain data: objects, arrays, Map, Set, Date, bytes, numbers, strings. Assigning undefined forgets the key. */
   state: S
-  /** The event's time, or the time that the timer was set for. */
+  /** The event's time, or the time that the timer was set for. Of a wall timer: the earliest moment that is not late. */
   readonly eventTimeMs: number
   /** No event with this time or an earlier one will follow. -Infinity: not known yet; Infinity: the input has ended. */
   readonly watermarkMs: number
@@ -100,14 +106,28 @@ export interface ProcessContext<K, S, Out> {
   /** One timer per name and key: a second call moves it. It fires when the watermark reaches its time, at once if it has. At the end of the input all fire. */
   setTimer(name: string, atEventTimeMs: number): void
   clearTimer(name: string): void
+  /** What the wall clock shows. Results that depend on it are other ones when the job is run again. */
+  readonly wallTimeMs: number
+  /**
+   * One timer per name and key on the wall clock, saved with checkpoints: one whose moment passes while the job is down fires when it is
+   * up again. At the end of the input those that are left fire once, and none can be set any more.
+   */
+  setWallTimer(name: string, atWallTimeMs: number): void
+  clearWallTimer(name: string): void
 }
 
 export interface ProcessSpec<K, Row, S, Out> {
   readonly emits?: Emits<Out> | Schema<Out>
   /** The state of a key that is seen for the first time. */
   readonly state: () => S
+  /**
+   * The state of one key in its present shape, of what a savepoint has for it: called once for every key when a job starts from one,
+   * whatever code has written it. Tell new from old by its looks.
+   */
+  readonly upgrade?: (old: unknown) => S
   onEvent(ctx: ProcessContext<K, S, Out>, row: Row): undefined | void
   onTimer?(ctx: ProcessContext<K, S, Out>, timer: string): undefined | void
+  onWallTimer?(ctx: ProcessContext<K, S, Out>, timer: string): undefined | void
   /** A key that had no event for so long, by event time, is forgotten (at the latest an eighth later). Without it state stays as long as the job. */
   readonly ttl?: Duration
 }
@@ -123,8 +143,22 @@ export interface Stage<Row> {
   sideOutput<A extends Row>(name: string, isAside: (row: Row) => row is A): SideOutputStage<Exclude<Row, A>, A>
   sideOutput(name: string, isAside: (row: Row) => boolean): SideOutputStage<Row, Row>
   merge<R>(name: string, other: Stage<R>): Stage<Row | R>
+  /** Writes some of the rows to the job's log, and hands all of them on. */
+  log(name: string, options?: LogOptions<Row>): Stage<Row>
+  /** Reads the entry of a key that the row names, wherever it lives: a read over the network, where `enrich` is a local one. Rows keep their order. */
+  lookup<T extends AnyKey, V, R>(
+    name: string,
+    map: MapRef<T, V, never>,
+    key: (row: Row) => KeyOf<T>,
+    join: (row: Row, value: V | undefined) => R,
+    options?: AsyncOptions,
+  ): Stage<R>
+  /** User code that answers later, for so many rows at a time. It may be called more than once for a row: after a failure, a time-out, a restart. */
+  mapAsync<R>(name: string, fn: (row: Row, call: AsyncCall) => Promise<R>, options?: MapAsyncOptions): Stage<R>
   /** Sends each row to the shard that owns its key. */
   keyBy<S extends AnyKey>(name: string, space: S, key: (row: Row) => KeyOf<S>): KeyedStage<S, Row>
+  /** Writes the rows elsewhere: `filesSink`, `collect`, or one of `defineSink`. */
+  sink(name: string, to: Sink<Row>): void
 }
 
 export interface SideOutputStage<Row, Aside> extends Stage<Row> {
@@ -147,6 +181,21 @@ export interface KeyedStage<S extends AnyKey, Row> {
   sideOutput<A extends Row>(name: string, isAside: (row: Row, key: KeyOf<S>) => row is A): KeyedSideOutputStage<S, Exclude<Row, A>, A>
   sideOutput(name: string, isAside: (row: Row, key: KeyOf<S>) => boolean): KeyedSideOutputStage<S, Row, Row>
   merge<R>(name: string, other: KeyedStage<NoInfer<S>, R>): KeyedStage<S, Row | R>
+  /** Writes some of the rows to the job's log, and hands all of them on. */
+  log(name: string, options?: LogOptions<Row>): KeyedStage<S, Row>
+  /** Reads the entry of a key that the row names, wherever it lives: a read over the network, where `enrich` is a local one. Rows keep their order. */
+  lookup<T extends AnyKey, V, R>(
+    name: string,
+    map: MapRef<T, V, never>,
+    key: (row: Row, key: KeyOf<S>) => KeyOf<T>,
+    join: (row: Row, value: V | undefined) => R,
+    options?: AsyncOptions,
+  ): KeyedStage<S, R>
+  /**
+   * User code that answers later, for so many rows at a time; the key stays. It may be called more than once for a row: after a failure,
+   * a time-out, a restart. With `ordered: false` rows of one key may overtake each other.
+   */
+  mapAsync<R>(name: string, fn: (row: Row, call: AsyncCall, key: KeyOf<S>) => Promise<R>, options?: MapAsyncOptions): KeyedStage<S, R>
   keyBy<T extends AnyKey>(name: string, space: T, key: (row: Row) => KeyOf<T>): KeyedStage<T, Row>
   /** As keyBy, for a stage that has a key already. */
   rekey<T extends AnyKey>(name: string, space: T, key: (row: Row, key: KeyOf<S>) => KeyOf<T>): KeyedStage<T, Row>
@@ -210,16 +259,19 @@ export interface KeyedStage<S extends AnyKey, Row> {
     options: JoinIntervalOptions<T>,
     join: (left: LeftOf<Row, NoInfer<T>>, right: RightOf<R, NoInfer<T>>) => J,
   ): LateStage<S, Row | R, J>
-  /** User code with state per key and timers on event time. */
+  /** User code with state per key and timers, on event time and on the wall clock. */
   process<St, Out = never>(name: string, spec: ProcessSpec<KeyOf<S>, Row, St, Out>): KeyedStage<S, Out>
   /** Writes each row under the stage's key; of several rows for one key the last wins. */
-  sink(name: string, to: MapRef<NoInfer<S>, unknown, Row>): void
+  sink(name: string, to: MapRef<NoInfer<S>, unknown, Row>, options?: MapSinkOptions): void
   /** A tuple map placed by this stage's key: the other elements come from the row; the value is shaped by `.map` before. */
   sink<N extends string, K extends readonly unknown[]>(
     name: string,
     to: MapRef<TupleKeySpace<N, NoInfer<S>, K>, unknown, Row>,
     rest: (row: Row) => TailOf<NoInfer<K>>,
+    options?: MapSinkOptions,
   ): void
+  /** Writes the rows elsewhere: `filesSink`, `collect`, or one of `defineSink`. */
+  sink(name: string, to: Sink<Row>): void
 }
 
 export interface KeyedSideOutputStage<S extends AnyKey, Row, Aside> extends KeyedStage<S, Row> {

@@ -124,13 +124,14 @@ export function graphText(graph: JobGraph): string {
 }
 
 function detailsOf(stage: StageDescription): string {
-  const { source, key, reads, sink, window, aggregates, fields, join, n, ttlMs, latenessMs, earlyMs } = stage
+  const { source, key, reads, sink, window, aggregates, fields, join, n, ttlMs, latenessMs, earlyMs, calls, lines, output } = stage
   const parts: (string | undefined)[] = [
     source?.connector,
     source?.eventTime && `event time, out of order by ${lengthText(source.eventTime.outOfOrdernessMs)}`,
     stage.kind === 'keyBy' || stage.kind === 'rekey' ? key && `${key.space} (${formatKeyCodec(key.codec)})` : undefined,
     reads && `reads ${reads.map}`,
-    sink && `writes ${sink.map}`,
+    sink && `writes ${sink.map}${stage.visible === undefined ? '' : ' on checkpoints'}`,
+    output && `writes with ${output.connector}`,
     join?.type,
     join?.beforeMs === undefined ? undefined : `${lengthText(join.beforeMs)} before to ${lengthText(join.afterMs ?? 0)} after`,
     window && windowText(window),
@@ -140,6 +141,8 @@ function detailsOf(stage: StageDescription): string {
         .map(([name, operation]) => `${name}: ${operation}`)
         .join(', '),
     fields?.join(', '),
+    calls && `${calls.inFlight} at a time${calls.ordered ? ', in order' : ''}, ${lengthText(calls.timeoutMs)} each`,
+    lines && `one of ${lines.every}, ${lines.perSecond} a second at most`,
     earlyMs === undefined ? undefined : `early every ${lengthText(earlyMs)}`,
     latenessMs === undefined ? undefined : `late by ${lengthText(latenessMs)}`,
     ttlMs === undefined ? undefined : `forgets after ${lengthText(ttlMs)}`,

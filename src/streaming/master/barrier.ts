@@ -1,4 +1,6 @@
 /** One barrier as the master sees it: who has answered, until when it may take, what it cost. */
+import type { StageCounts } from '../assignment.ts'
+import { mergeCounts } from '../execution/progress.ts'
 import type { BarrierAnswer } from '../checkpoint/task-checkpoint.ts'
 
 export class Barrier {
@@ -31,6 +33,10 @@ export class Barrier {
   /** Every shard had ended before it: it is the job's last. */
   get isLast(): boolean {
     return this.isAnswered && [...this.#answers.values()].every(({ ended }) => ended)
+  }
+
+  get counts(): readonly StageCounts[] {
+    return mergeCounts([...this.#answers.values()].map(({ stages }) => stages))
   }
 
   get bytes(): number {

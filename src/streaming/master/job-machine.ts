@@ -43,6 +43,8 @@ export interface JobLimits {
   readonly backoffMaxMs: number
   /** Failures without a checkpoint between that fail the job. Attempts lost with a node or a primary do not count. */
   readonly failuresMax: number
+  /** Wait before another attempt after the second loss without a checkpoint between, more after each further one; the first costs no time. */
+  readonly lossBackoffMs: number
   /** Wait before a CAS of unknown outcome is sent again. */
   readonly casRetryMs: number
 }
@@ -55,6 +57,7 @@ export const defaultJobLimits: JobLimits = {
   backoffMs: 100,
   backoffMaxMs: 30_000,
   failuresMax: 5,
+  lossBackoffMs: 100,
   casRetryMs: 200,
 }
 
@@ -124,7 +127,9 @@ export class JobMachine {
   #n = 0
   #nextBarrierMs = Number.POSITIVE_INFINITY
   #givenUp = 0
+  #waitsFor = ''
   #failures = 0
+  #losses = 0
   #goal: Goal | undefined
   /** The tasks have stopped, but the outcome of a write is not known yet. */
   #isStopped = false
@@ -187,6 +192,13 @@ export class JobMachine {
     this.#beginAttempt()
   }
 
+  /** A job without checkpoints runs on under another master: so many shards, no new attempt. */
+  follow(shards: number): void {
+    if (this.#state.kind !== 'idle' || this.#record.guarantee !== 'none' || this.#record.status !== 'running') return
+    this.#shards = shards
+    this.#state = { kind: 'running' }
+  }
+
   /** After a last checkpoint, where there is something to keep. */
   suspend(nowMs: number): void {
     this.#stopAt('suspended', nowMs)
@@ -196,6 +208,7 @@ export class JobMachine {
     if (this.#record.status !== 'suspended' || this.#writing !== undefined) return
     if (this.#state.kind !== 'idle' && this.#state.kind !== 'done') return
     this.#failures = 0
+    this.#losses = 0
     this.#beginAttempt()
   }
 
@@ -206,7 +219,7 @@ export class JobMachine {
 
   release(): void {
     if (this.#goal === 'held') this.#goal = undefined
-    if (this.#state.kind === 'held') this.#beginAttempt()
+    if (this.#state.kind === 'held') this.#beginAttempt(true)
   }
 
   cancel(nowMs: number): void {
@@ -278,6 +291,11 @@ export class JobMachine {
     else if (savepoint.missing.size === 0) this.#endSavepoint(undefined)
   }
 
+  /** What shards said last that the barrier under way waits for; for people. */
+  waits(what: string): void {
+    if (what !== '') this.#waitsFor = what
+  }
+
   /** A shard has nothing left to do, and its sinks have committed. */
   completed(attempt: number, shard: number, nowMs: number): void {
     if (!this.#isCurrent(attempt) || this.#state.kind !== 'running') return
@@ -293,7 +311,9 @@ export class JobMachine {
       this.#end('failed', { message: reason }, nowMs)
       return
     }
-    this.#stop('wait', { message: reason }, 0)
+    const { lossBackoffMs, backoffMaxMs } = this.#limits
+    this.#stop('wait', { message: reason }, Math.min(backoffMaxMs, lossBackoffMs * this.#losses))
+    this.#losses += 1
   }
 
   /** The attempt failed for a reason that may come again: user code, a map that is full, a start that was refused for now. */
@@ -347,10 +367,10 @@ export class JobMachine {
     return attempt === this.#record.attempt
   }
 
-  #beginAttempt(): void {
+  #beginAttempt(isPlanned = false): void {
     this.#state = { kind: 'beginning' }
     this.#barrier = undefined
-    this.#write(beginAttempt(this.#record, this.#rules), 'start')
+    this.#write(beginAttempt(this.#record, this.#rules, isPlanned), 'start')
   }
 
   #tickBarrier(nowMs: number): void {
@@ -367,7 +387,8 @@ export class JobMachine {
     this.#barrier = undefined
     this.#givenUp += 1
     if (this.#givenUp >= this.#limits.givenUpMax) {
-      const message = `${this.#givenUp} checkpoints in a row took longer than ${this.#limits.timeoutMs} ms`
+      const why = this.#waitsFor === '' ? '' : `; the last one waited for ${this.#waitsFor}`
+      const message = `${this.#givenUp} checkpoints in a row took longer than ${this.#limits.timeoutMs} ms${why}`
       this.failed(this.#record.attempt, { message }, nowMs)
       return
     }
@@ -377,6 +398,7 @@ export class JobMachine {
   #beginBarrier(nowMs: number): void {
     this.#n += 1
     this.#barrier = new Barrier(this.#n, this.#shards, nowMs, this.#limits.timeoutMs)
+    this.#waitsFor = ''
     this.#nextBarrierMs = nowMs + this.#limits.intervalMs
     const { attempt, checkpoint } = this.#record
     this.#actions.push({ kind: 'barrier', attempt, n: this.#n, c: checkpoint })
@@ -388,7 +410,7 @@ export class JobMachine {
     if (barrier?.isAnswered !== true || this.#writing !== undefined) return
     this.#barrier = undefined
     const figures = { n: barrier.n, atMs: nowMs, durationMs: nowMs - barrier.startedMs, bytes: barrier.bytes }
-    this.#write(commitCheckpoint(this.#record, figures), 'commit', barrier.isLast)
+    this.#write(commitCheckpoint(this.#record, figures, barrier.counts), 'commit', barrier.isLast)
   }
 
   #write(record: RunRecord, next: Writing['next'], isLast = false): void {
@@ -442,6 +464,7 @@ export class JobMachine {
     const { attempt, checkpoint } = this.#record
     this.#givenUp = 0
     this.#failures = 0
+    this.#losses = 0
     this.#isLastCommitted ||= isLast
     this.#actions.push({ kind: 'committed', attempt, n: checkpoint, isLast })
     const savepoint = this.#savepoint

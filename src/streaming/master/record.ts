@@ -6,11 +6,14 @@
  * 2. Whoever finds a record knows whether it wrote it itself: by the master's name, not by what it says.
  * 3. The restore point (a, ca) of a new attempt is (b, c) if c > 0; an attempt that committed nothing leaves the point of the last one.
  */
+import type { StageCounts } from '../assignment.ts'
 import type { Guarantee } from '../checkpoint/barrier-flow.ts'
 import { type CheckpointRules, everyCheckpointRule } from '../checkpoint/rules.ts'
+import { withCounts } from '../execution/progress.ts'
 
 export type RunStatus = 'starting' | 'running' | 'restarting' | 'suspended' | 'completed' | 'failed' | 'cancelled'
 
+/** Attempt and number of the checkpoint that an attempt goes on from; (0, 0): none. */
 export interface RestorePoint {
   readonly attempt: number
   readonly n: number
@@ -43,7 +46,12 @@ export interface RunRecord {
   readonly master?: string
   /** Attempts that followed one that was lost or failed. */
   readonly restarts: number
+  /** Committed in all attempts. */
+  readonly checkpoints: number
   readonly figures?: CheckpointFigures
+  /** What each stage had counted at the last checkpoint committed, and at the restore point: the tasks count from there. */
+  readonly counts?: readonly StageCounts[]
+  readonly countsBefore?: readonly StageCounts[]
   /** What ended the job, or the attempt before this one. */
   readonly failure?: RunFailure
 }
@@ -57,15 +65,17 @@ export const newRun = (guarantee: Guarantee, restore: RestorePoint = { attempt: 
   checkpoint: 0,
   restore,
   restarts: 0,
+  checkpoints: 0,
 })
 
-/** The next attempt begins. */
-export function beginAttempt(record: RunRecord, rules: CheckpointRules = everyCheckpointRule): RunRecord {
+/** The next attempt begins; `isPlanned`: nothing was lost or has failed. */
+export function beginAttempt(record: RunRecord, rules: CheckpointRules = everyCheckpointRule, isPlanned = false): RunRecord {
   const takesOver = record.checkpoint > 0 || !rules.restorePointNeedsCommit
   const restore = takesOver ? { attempt: record.attempt, n: record.checkpoint } : record.restore
   const status = record.status === 'running' || record.status === 'restarting' ? 'restarting' : 'starting'
-  const restarts = record.restarts + (status === 'restarting' ? 1 : 0)
-  return { ...record, status, restarts, attempt: record.attempt + 1, checkpoint: 0, restore }
+  const restarts = record.restarts + (status === 'restarting' && !isPlanned ? 1 : 0)
+  const before = takesOver && record.counts !== undefined ? { countsBefore: record.counts } : {}
+  return { ...record, ...before, status, restarts, attempt: record.attempt + 1, checkpoint: 0, restore }
 }
 
 /** A completed job shows no failure that it has got over. */
@@ -73,8 +83,10 @@ export function withStatus({ failure: before, ...record }: RunRecord, status: Ru
   return failure === undefined || status === 'completed' ? { ...record, status } : { ...record, status, failure }
 }
 
-export const commitCheckpoint = (record: RunRecord, figures: CheckpointFigures): RunRecord => ({
+export const commitCheckpoint = (record: RunRecord, figures: CheckpointFigures, counts: readonly StageCounts[]): RunRecord => ({
   ...record,
+  counts: withCounts(counts, record.countsBefore ?? []),
   checkpoint: figures.n,
+  checkpoints: record.checkpoints + 1,
   figures,
 })

@@ -2,13 +2,14 @@
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import type { Aggregates } from '../graph/aggregate.ts'
 import { KeyTable } from '../state/key-table.ts'
+import type { Queried } from '../state/queried.ts'
 import type { Stateful, StageState } from '../state/stage-state.ts'
 import { Batch } from './batch.ts'
 import { Operator } from './operator.ts'
 import { type Accumulator, Reducer } from './reducer.ts'
 import type { Unit } from './unit.ts'
 
-export class AggregateOperator extends Operator implements Stateful {
+export class AggregateOperator extends Operator implements Stateful, Queried {
   readonly state: StageState
   readonly #reducer: Reducer
   readonly #keys: KeyTable<Accumulator>
@@ -59,6 +60,10 @@ export class AggregateOperator extends Operator implements Stateful {
     if (entry === undefined) return this.#keys.add(key, partition, this.#reducer.create()).value
     this.#keys.changing(entry)
     return entry.value
+  }
+
+  recordNow(key: Uint8Array, partition: number): Uint8Array | undefined {
+    return this.#keys.recordNow(key, partition)
   }
 
   override get stateBytes(): number {

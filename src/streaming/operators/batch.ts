@@ -21,7 +21,29 @@ export class Batch {
 
   push(row: unknown, time: number, origin: number, key: unknown, partition: number): void {
     const at = this.size
-    if (at === this.times.length) this.#grow()
+    if (at === this.times.length) this.#grow(at + 1)
+    this.rows[at] = row
+    this.times[at] = time
+    this.origins[at] = origin
+    this.keys[at] = key
+    this.partitions[at] = partition
+    this.size = at + 1
+  }
+
+  /**
+   * Makes room for `rows` rows in all columns, for an operator that fills them itself: it empties the batch. New columns of rows and
+   * keys each time: a young object in an old array costs the collector more than a young array.
+   */
+  reserve(rows: number): void {
+    this.size = 0
+    if (rows > this.times.length) this.#grow(rows)
+    this.rows = arrayOf(rows)
+    this.keys = arrayOf(rows)
+  }
+
+  /** As push, where there is room. */
+  add(row: unknown, time: number, origin: number, key: unknown, partition: number): void {
+    const at = this.size
     this.rows[at] = row
     this.times[at] = time
     this.origins[at] = origin
@@ -33,6 +55,13 @@ export class Batch {
   /** Copies row `index` of another batch, with `row` in its place. */
   pushFrom(other: Batch, index: number, row: unknown): void {
     this.push(row, other.times[index] as number, other.origins[index] as number, other.keys[index], other.partitions[index] as number)
+  }
+
+  /** A copy of the rows from this one on. */
+  from(index: number): Batch {
+    const rest = new Batch(this.size - index)
+    for (let at = index; at < this.size; at += 1) rest.pushFrom(this, at, this.rows[at])
+    return rest
   }
 
   /** Lets go of the first rows; the others move up. */
@@ -57,8 +86,8 @@ export class Batch {
     this.keys.length = 0
   }
 
-  #grow(): void {
-    const capacity = this.times.length * 2
+  #grow(least: number): void {
+    const capacity = Math.max(least, this.times.length * 2)
     const times = new Float64Array(capacity)
     times.set(this.times)
     this.times = times
@@ -70,3 +99,6 @@ export class Batch {
     this.partitions = partitions
   }
 }
+
+// oxlint-disable-next-line unicorn/no-new-array -- nothing else allocates it at once
+const arrayOf = (length: number): unknown[] => new Array<unknown>(length)

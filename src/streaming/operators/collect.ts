@@ -3,8 +3,8 @@
  * once: what a query of state sees of this stage are the rows.
  *
  * Record, at home in the partition of (stage, task): 0 | attempt | n | task | chunk -> [encoded rows].
- * Rows wait for the next barrier, `waitingRowsMax` of them at most: then nothing that could add to them is run. More than `rowsMax`
- * rows of one task fail the job.
+ * Rows wait in memory for the next barrier: to stop what could add to them would stop the barrier behind it too. More than `rowsMax`
+ * rows of one task fail the job, which bounds both.
  */
 import { invalidArgument, NearstateError } from '../../base/errors.ts'
 import { type HomeRecord, homeOf } from '../checkpoint/home.ts'
@@ -12,7 +12,7 @@ import type { RowCodec } from '../exchange/frame.ts'
 import type { StateRecord } from '../ports.ts'
 import { timedKey, writeTime } from '../state/record-key.ts'
 import { Batch } from './batch.ts'
-import { type Bounded, Operator } from './operator.ts'
+import { Operator } from './operator.ts'
 import { StageFailure, type Unit } from './unit.ts'
 
 export interface CollectOptions {
@@ -24,11 +24,12 @@ export interface CollectOptions {
   readonly rowsMax?: number
 }
 
-const waitingRowsMax = 65_536
 const defaultRowsMax = 1_000_000
+/** Of one record: whoever reads it gets it in one message. */
 const chunkRows = 256
+const chunkBytes = 1024 * 1024
 
-export class CollectOperator extends Operator implements Bounded {
+export class CollectOperator extends Operator {
   readonly #options: CollectOptions
   readonly #laidDown = new Batch()
   #waiting: Uint8Array[] = []
@@ -38,10 +39,6 @@ export class CollectOperator extends Operator implements Bounded {
   constructor(stage: number, unit: Unit, options: CollectOptions) {
     super(stage, unit)
     this.#options = options
-  }
-
-  get isFull(): boolean {
-    return this.#waiting.length >= waitingRowsMax
   }
 
   protected process(batch: Batch): void {
@@ -94,13 +91,27 @@ export class CollectOperator extends Operator implements Bounded {
     const partition = homeOf(stageName, task, partitions)
     const records: HomeRecord[] = []
     for (const { n, rows } of this.#passed.splice(0)) {
-      for (let at = 0; at < rows.length; at += chunkRows) {
-        const key = rowsKey(attempt, n, `${task}\n${String(at / chunkRows).padStart(6, '0')}`)
-        records.push({ partition, stage: stageName, key, value: codec.encode(rows.slice(at, at + chunkRows)) })
+      for (const [at, chunk] of chunksOf(rows).entries()) {
+        const key = rowsKey(attempt, n, `${task}\n${String(at).padStart(6, '0')}`)
+        records.push({ partition, stage: stageName, key, value: codec.encode(chunk) })
       }
     }
     return records
   }
+}
+
+function chunksOf(rows: readonly Uint8Array[]): readonly (readonly Uint8Array[])[] {
+  const chunks: Uint8Array[][] = []
+  let bytes = 0
+  for (const row of rows) {
+    const last = chunks.at(-1)
+    bytes += row.length
+    if (last === undefined || last.length === chunkRows || bytes > chunkBytes) {
+      chunks.push([row])
+      bytes = row.length
+    } else last.push(row)
+  }
+  return chunks
 }
 
 /** The rows in a record of a collecting stage. */

@@ -53,6 +53,10 @@ export class ExpiringKeys<V> {
     return this.#timers.watermark
   }
 
+  recordNow(key: Uint8Array, partition: number): Uint8Array | undefined {
+    return this.#keys.recordNow(key, partition)
+  }
+
   /** The value that a row of this time finds. */
   find(key: unknown, partition: number, time: number): Kept<V> | undefined {
     const kept = this.#keys.get(key, partition)?.value

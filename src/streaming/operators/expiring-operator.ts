@@ -1,11 +1,12 @@
 /** What operators with a time to live per key have in common: rows one by one, freeing when the watermark says so. */
+import type { Queried } from '../state/queried.ts'
 import type { StageState, Stateful } from '../state/stage-state.ts'
 import { Batch } from './batch.ts'
 import { type ExpiringKeys, type Kept } from './expiring-keys.ts'
 import { checkEmitted, type Due, Operator } from './operator.ts'
 import { type Unit, UnitSignal } from './unit.ts'
 
-export abstract class ExpiringOperator<V> extends Operator implements Due, Stateful {
+export abstract class ExpiringOperator<V> extends Operator implements Due, Stateful, Queried {
   readonly state: StageState
   protected abstract readonly kept: ExpiringKeys<V>
   protected readonly out = new Batch()
@@ -50,6 +51,10 @@ export abstract class ExpiringOperator<V> extends Operator implements Due, State
   /** What stays of a value that is due; undefined: nothing. */
   protected restOf(_value: V, _watermark: number): Kept<V> | undefined {
     return undefined
+  }
+
+  recordNow(key: Uint8Array, partition: number): Uint8Array | undefined {
+    return this.kept.recordNow(key, partition)
   }
 
   advanceTo(watermark: number): void {

@@ -17,6 +17,7 @@ export class KeyByOperator extends Operator {
   readonly #fn: RowFunction
   readonly #codec: RowCodec
   readonly #out = new Batch()
+  #sent = 0
 
   constructor(stage: number, unit: Unit, fn: RowFunction, codec: RowCodec, router: Router, edge: Edge) {
     super(stage, unit)
@@ -27,38 +28,52 @@ export class KeyByOperator extends Operator {
   }
 
   protected process(batch: Batch): void {
-    const out = this.#out
     const fn = this.#fn
-    const router = this.#router
-    const codec = this.#codec
-    const { owners, self } = router
-    out.size = 0
-    let sent = 0
+    this.begin(batch.size)
     let at = 0
     while (at < batch.size) {
       try {
         for (; at < batch.size; at += 1) {
           const row = batch.rows[at]
-          const key = plainOf(fn(row, batch.keys[at]), codec)
-          const partition = router.partitionOf(key)
-          const owner = owners[partition] as number
-          const time = batch.times[at] as number
-          const origin = batch.origins[at] as number
-          if (owner === self) {
-            out.push(row, time, origin, key, partition)
-          } else {
-            this.edge.waitingFor(owner).push(plainOf(row, codec), time, origin, key, partition)
-            sent += 1
-          }
+          this.take(row, fn(row, batch.keys[at]), batch.times[at] as number, batch.origins[at] as number)
         }
       } catch (thrown) {
         this.rowFailed(batch, at, thrown)
         at += 1
       }
     }
+    this.end()
+  }
+
+  get fn(): RowFunction {
+    return this.#fn
+  }
+
+  /** At most so many rows follow. */
+  begin(rows: number): void {
+    this.#out.reserve(rows)
+    this.#sent = 0
+  }
+
+  /** Sends the row, or lays it down for the stages behind; or throws, and has done neither. */
+  readonly take = (row: unknown, given: unknown, time: number, origin: number): void => {
+    const key = typeof given === 'number' ? given : plainOf(given, this.#codec)
+    const router = this.#router
+    const partition = router.partitionOf(key)
+    const owner = router.owners[partition] as number
+    if (owner === router.self) {
+      this.#out.add(row, time, origin, key, partition)
+    } else {
+      this.edge.waitingFor(owner).push(plainOf(row, this.#codec), time, origin, key, partition)
+      this.#sent += 1
+    }
+  }
+
+  /** Hands on what was laid down. */
+  end(): void {
     const { rowsOut } = this.unit.counters
-    rowsOut[this.stage] = (rowsOut[this.stage] as number) + sent
-    this.emit(out)
+    rowsOut[this.stage] = (rowsOut[this.stage] as number) + this.#sent
+    this.emit(this.#out)
   }
 
   /** Rows that came from another shard go on behind the exchange. */

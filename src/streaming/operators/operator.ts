@@ -80,6 +80,11 @@ export abstract class Operator {
     return false
   }
 
+  /** Without checkpoints, when all input has ended: makes visible what is left; true: nothing is. */
+  endInput(): boolean {
+    return true
+  }
+
   /** The attempt ends here; nothing is called afterwards. What is prepared stays. */
   close(): void {}
 
@@ -111,14 +116,26 @@ export interface Bounded {
 export const isBounded = (operator: Operator): operator is Operator & Bounded => 'isFull' in operator
 
 /**
- * An operator that keeps rows that are not in its state (asynchronous calls under way). A barrier waits before it until it holds none,
- * and while it waits no head behind the barrier gives it more.
+ * An operator whose rows take their time (asynchronous calls): it says how far it is itself. Nothing that waits in it keeps a barrier
+ * back: what is under way is part of the checkpoint.
  */
-export interface Holding {
-  readonly holdsRows: boolean
+export interface Lagging {
+  readonly watermarkBehind: number
+  /** There are rows in it. */
+  readonly isWaiting: boolean
 }
 
-export const isHolding = (operator: Operator): operator is Operator & Holding => 'holdsRows' in operator
+export const isLagging = (operator: Operator): operator is Operator & Lagging => 'watermarkBehind' in operator
+
+/** An operator with work that time makes due. */
+export interface Timed {
+  /** What the clocks show; between units, before anything due is asked for. */
+  setTime(nowMs: number, wallTimeMs: number): void
+  /** When, on the first of them, it should be asked again even if nothing happens. */
+  readonly wakeAtMs: number
+}
+
+export const isTimed = (operator: Operator): operator is Operator & Timed => 'wakeAtMs' in operator
 
 export const hasDue = (operator: Operator): operator is Operator & Due => 'prepareFire' in operator
 

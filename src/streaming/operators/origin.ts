@@ -6,11 +6,13 @@ import type { Assignment } from '../assignment.ts'
 import type { StageDescription } from '../graph/job-graph.ts'
 
 const lineSpan = 2 ** 33
+/** Lines beyond it are not told apart. */
+export const lineMax = lineSpan - 1
 export const noOrigin = -1
 /** Highest number of splits; lines and splits together stay within safe integers. */
 export const splitsMax = 2 ** 19
 
-export const originOf = (split: number, line: number): number => split * lineSpan + Math.min(line, lineSpan - 1)
+export const originOf = (split: number, line: number): number => split * lineSpan + Math.min(line, lineMax)
 
 export interface Place {
   readonly origin: string

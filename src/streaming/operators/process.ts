@@ -1,5 +1,5 @@
 /**
- * User code with state per key and timers on event time.
+ * User code with state per key and timers, on event time and on the wall's clock.
  *
  * Owns: what user code may do with the state of the keys of this shard, and their timers (state/key-table.ts, state/key-timers.ts).
  *
@@ -17,13 +17,16 @@ import type { ProcessContext, ProcessSpec } from '../graph/stage-types.ts'
 import { refusePromise } from '../graph/refuse-async.ts'
 import { type KeyEntry, KeyTable } from '../state/key-table.ts'
 import { type DueTimer, KeyTimers } from '../state/key-timers.ts'
+import type { Queried } from '../state/queried.ts'
 import type { Stateful, StageState } from '../state/stage-state.ts'
+import type { Timers } from '../state/timers.ts'
 import { Batch } from './batch.ts'
 import { cloneState, roughBytes } from './clone-state.ts'
-import { packMaps, unpackMaps } from '../state/pack-maps.ts'
-import { checkEmitted, type Due, Operator } from './operator.ts'
+import { packMaps, unpackMaps } from '../../base/pack-maps.ts'
+import { checkEmitted, type Due, Operator, type Timed } from './operator.ts'
 import { noOrigin } from './origin.ts'
 import { ReplaySignal, type Unit, UnitSignal } from './unit.ts'
+import { WallTimers } from './wall-timers.ts'
 
 type Spec = ProcessSpec<unknown, unknown, unknown, unknown>
 type KeyState = KeyEntry<unknown>
@@ -39,6 +42,7 @@ class Context implements ProcessContext<unknown, unknown, unknown> {
   state: unknown
   eventTimeMs = 0
   watermarkMs = 0
+  wallTimeMs = 0
   origin = noOrigin
   partition = 0
   readonly #stage: ProcessOperator
@@ -58,14 +62,25 @@ class Context implements ProcessContext<unknown, unknown, unknown> {
   clearTimer(name: string): void {
     this.#stage.clearTimer(name)
   }
+
+  setWallTimer(name: string, atWallTimeMs: number): void {
+    this.#stage.setWallTimer(this, name, atWallTimeMs)
+  }
+
+  clearWallTimer(name: string): void {
+    this.#stage.clearWallTimer(this, name)
+  }
 }
 
-export class ProcessOperator extends Operator implements Due, Stateful {
+export class ProcessOperator extends Operator implements Due, Stateful, Timed, Queried {
   readonly state: StageState
   readonly #spec: Spec
   readonly #emits: Schema<unknown> | undefined
   readonly #keys: KeyTable<unknown>
   readonly #timers: KeyTimers<unknown>
+  /** Where there is code for them. */
+  readonly #wallTimers: WallTimers | undefined
+  #isFiringWall = false
   readonly #out = new Batch()
   readonly #context: Context
   readonly #ttlMs: number | undefined
@@ -97,6 +112,7 @@ export class ProcessOperator extends Operator implements Due, Stateful {
       copy: value => cloneState(value),
     })
     this.#timers = new KeyTimers(this.#keys)
+    this.#wallTimers = spec.onWallTimer === undefined ? undefined : new WallTimers(state, unit, keyCodec)
     this.#context = new Context(this)
   }
 
@@ -105,12 +121,14 @@ export class ProcessOperator extends Operator implements Due, Stateful {
     out.size = 0
     const timers = this.#timers
     timers.beginBatch()
+    this.#wallTimers?.beginBatch()
     const context = this.#context
     for (let at = 0; at < batch.size; at += 1) {
       context.eventTimeMs = batch.times[at] as number
       context.origin = batch.origins[at] as number
       this.#handle(batch.rows[at], batch.keys[at], batch.partitions[at] as number, undefined)
       if (timers.hasDueNow) this.#fireDueNow()
+      if (this.#wallTimers?.hasDueNow === true) this.#fireWallDueNow(this.#wallTimers)
     }
     this.#sample()
     this.emit(out)
@@ -129,28 +147,42 @@ export class ProcessOperator extends Operator implements Due, Stateful {
     }
   }
 
+  #fireWallDueNow(timers: WallTimers): void {
+    const context = this.#context
+    for (let due = timers.takeDue(); due !== undefined; due = timers.takeDue()) {
+      const { key, partition } = due.entry
+      const watermark = this.state.watermarkOf(partition, this.#timers.watermark)
+      // The earliest moment that is not late.
+      context.eventTimeMs = Number.isFinite(watermark) ? watermark + 1 : this.unit.wallTimeMs
+      context.origin = noOrigin
+      this.#handle({ key, timer: due.name, atWallTime: due.timeMs }, key, partition, undefined, due.name)
+    }
+  }
+
   /** Runs user code for one event, or one timer. A failure takes back what it did to the key, its timers and the output. */
-  #handle(row: unknown, key: unknown, partition: number, due: DueTimer<unknown> | undefined): void {
+  #handle(row: unknown, key: unknown, partition: number, due: DueTimer<unknown> | undefined, wallTimer?: string): void {
     const { unit } = this
     const context = this.#context
     const emitted = this.#out.size
     const timersSet = this.#timers.setCount
     let entry = due?.entry
     let before: unknown
-    let timersBefore: Map<string, number> | undefined
+    let timersBefore: Timers | undefined
+    const takeBackWall = unit.careful ? this.#wallTimers?.save(key, partition) : undefined
     try {
       if (entry === undefined) entry = this.#stateOf(key, partition)
       else this.#keys.changing(entry)
       if (unit.careful) {
         before = cloneState(entry.value)
-        timersBefore = entry.timers === undefined ? undefined : new Map(entry.timers)
+        timersBefore = entry.timers?.copy()
       }
       this.#current = entry
       context.key = entry.key
       context.partition = entry.partition
       context.state = entry.value
       context.watermarkMs = this.state.watermarkOf(entry.partition, this.#timers.watermark)
-      const returned = due === undefined ? this.#spec.onEvent(context, row) : this.#spec.onTimer?.(context, due.name)
+      context.wallTimeMs = unit.wallTimeMs
+      const returned = this.#call(context, row, due?.name, wallTimer)
       if (returned !== undefined) refusePromise(returned)
       entry.value = context.state
       if (entry.value === undefined) this.#forget(entry)
@@ -166,9 +198,15 @@ export class ProcessOperator extends Operator implements Due, Stateful {
       }
       this.#out.size = emitted
       this.#timers.forgetSince(timersSet)
+      takeBackWall?.()
       unit.rowFailed(this.stage, context.origin, thrown, row)
     }
     checkEmitted(this.stage, this.#out)
+  }
+
+  #call(context: Context, row: unknown, timer: string | undefined, wallTimer: string | undefined): unknown {
+    if (timer !== undefined) return this.#spec.onTimer?.(context, timer)
+    return wallTimer === undefined ? this.#spec.onEvent(context, row) : this.#spec.onWallTimer?.(context, wallTimer)
   }
 
   #stateOf(key: unknown, partition: number): KeyState {
@@ -202,11 +240,12 @@ export class ProcessOperator extends Operator implements Due, Stateful {
     checkEmitted(this.stage, this.#out)
   }
 
+  recordNow(key: Uint8Array, partition: number): Uint8Array | undefined {
+    return this.#keys.recordNow(key, partition)
+  }
+
   setTimer(name: string, timeMs: number): void {
-    if (typeof name !== 'string') throw invalidArgument('Cannot set timer: its name must be a text')
-    if (name === ttlTimer) throw invalidArgument('Cannot set timer: its name is one that the engine uses')
-    if (typeof timeMs !== 'number' || Number.isNaN(timeMs))
-      throw invalidArgument(`Cannot set timer "${name}": its time must be a number of milliseconds`)
+    checkTimer(name, timeMs)
     if (this.#spec.onTimer === undefined) throw invalidArgument(`Cannot set timer "${name}": the stage has no onTimer`)
     if (this.#current !== undefined) this.#timers.set(this.#current, name, timeMs)
   }
@@ -215,36 +254,66 @@ export class ProcessOperator extends Operator implements Due, Stateful {
     if (this.#current !== undefined) this.#timers.clear(this.#current, name)
   }
 
+  setWallTimer({ key, partition }: Context, name: string, wallTimeMs: number): void {
+    checkTimer(name, wallTimeMs)
+    if (this.#wallTimers === undefined) throw invalidArgument(`Cannot set wall timer "${name}": the stage has no onWallTimer`)
+    this.#wallTimers.set(key, partition, name, wallTimeMs)
+  }
+
+  clearWallTimer({ key, partition }: Context, name: string): void {
+    this.#wallTimers?.clear(key, partition, name)
+  }
+
+  setTime(nowMs: number, wallTimeMs: number): void {
+    this.#wallTimers?.setTime(nowMs, wallTimeMs)
+  }
+
+  get wakeAtMs(): number {
+    return this.#wallTimers?.wakeAtMs ?? Number.POSITIVE_INFINITY
+  }
+
   advanceTo(watermark: number): void {
     this.#timers.advanceTo(watermark)
+    if (watermark === Number.POSITIVE_INFINITY) this.#wallTimers?.end()
   }
 
   prepareFire(limit: number): boolean {
-    return this.#timers.prepare(limit)
+    const isDue = this.#timers.prepare(limit)
+    this.#isFiringWall = !isDue && this.#wallTimers?.prepare(limit) === true
+    return isDue || this.#isFiringWall
   }
 
   fire(): void {
     this.#out.size = 0
-    this.#timers.beginFiring()
+    if (this.#isFiringWall && this.#wallTimers !== undefined) {
+      this.#wallTimers.beginFiring()
+      this.#fireWallDueNow(this.#wallTimers)
+    } else {
+      this.#timers.beginFiring()
+    }
     this.#fireDueNow()
     this.emit(this.#out)
   }
 
   fired(): void {
-    this.#timers.fired()
+    if (this.#isFiringWall) this.#wallTimers?.fired()
+    else this.#timers.fired()
   }
 
   dropFirst(): unknown {
+    if (this.#isFiringWall) return this.#wallTimers?.dropFirst()
     const due = this.#timers.dropFirst()
     return due === undefined ? undefined : { key: due.entry.key, timer: due.name, at: due.timeMs }
   }
 
   override commit(): void {
     this.#timers.commit()
+    this.#wallTimers?.commit()
   }
 
   override rollback(): void {
     this.#timers.rollback()
+    this.#wallTimers?.rollback()
   }
 
   #sample(): void {
@@ -258,4 +327,21 @@ export class ProcessOperator extends Operator implements Due, Stateful {
   override get stateBytes(): number {
     return Math.round(this.#keys.size * this.#averageBytes)
   }
+}
+
+/** Of plain values as they are written; undefined: the stage has none. */
+export function upgradeFunction({ upgrade }: Spec): ((old: unknown) => unknown) | undefined {
+  if (upgrade === undefined) return undefined
+  return old => {
+    const state = upgrade(unpackMaps(old))
+    refusePromise(state)
+    return packMaps(state)
+  }
+}
+
+function checkTimer(name: string, timeMs: number): void {
+  if (typeof name !== 'string') throw invalidArgument('Cannot set timer: its name must be a text')
+  if (name === ttlTimer) throw invalidArgument('Cannot set timer: its name is one that the engine uses')
+  if (typeof timeMs !== 'number' || Number.isNaN(timeMs))
+    throw invalidArgument(`Cannot set timer "${name}": its time must be a number of milliseconds`)
 }

@@ -5,6 +5,7 @@ import { refusePromise } from '../graph/refuse-async.ts'
 import type { SourceBatch } from '../source.ts'
 import { Batch } from './batch.ts'
 import { RawText } from './dead-letters.ts'
+import type { FusedChain } from './fused-chain.ts'
 import { Operator } from './operator.ts'
 import { originOf } from './origin.ts'
 import type { Unit } from './unit.ts'
@@ -15,14 +16,16 @@ const timeMax = 8.64e15
 export class SourceOperator extends Operator {
   /** Greatest event time of the last unit. */
   greatestTime = Number.NEGATIVE_INFINITY
-  readonly #decode: ((record: unknown) => unknown) | undefined
-  readonly #eventTime: EventTimeSpec | undefined
+  /** It and the stages behind it, as one loop. */
+  chain: FusedChain | undefined
+  readonly decode: ((record: unknown) => unknown) | undefined
+  readonly eventTime: EventTimeSpec | undefined
   readonly #out = new Batch()
 
   constructor(stage: number, unit: Unit, decode: ((record: unknown) => unknown) | undefined, eventTime: EventTimeSpec | undefined) {
     super(stage, unit)
-    this.#decode = decode
-    this.#eventTime = eventTime
+    this.decode = decode
+    this.eventTime = eventTime
   }
 
   /** The records [from, to) of a batch of this split; those that the connector rejected come with the first. */
@@ -31,6 +34,19 @@ export class SourceOperator extends Operator {
     unit.stage = stage
     this.greatestTime = Number.NEGATIVE_INFINITY
     if (from === 0) this.reject(batch, split)
+    const start = this.chain === undefined ? from : this.#readChained(this.chain, batch, split, from, to)
+    if (start < to) this.#readRest(batch, split, start, to)
+  }
+
+  #readChained(chain: FusedChain, batch: SourceBatch, split: number, from: number, to: number): number {
+    const reached = chain.read(batch, from, to, originOf(split, 0))
+    this.greatestTime = chain.greatestTime
+    return reached
+  }
+
+  #readRest(batch: SourceBatch, split: number, from: number, to: number): void {
+    const { unit, stage } = this
+    unit.stage = stage
     const { rowsIn } = unit.counters
     rowsIn[stage] = (rowsIn[stage] as number) + (to - from)
     const out = this.#out
@@ -62,9 +78,9 @@ export class SourceOperator extends Operator {
 
   #readOne(batch: SourceBatch, split: number, at: number, out: Batch): void {
     const record = batch.records[at]
-    const row = this.#decode === undefined ? record : this.#decode(record)
+    const row = this.decode === undefined ? record : this.decode(record)
     refusePromise(row)
-    const time = this.#eventTime === undefined ? this.unit.wallTimeMs : this.#eventTime.at(row)
+    const time = this.eventTime === undefined ? this.unit.wallTimeMs : this.eventTime.at(row)
     if (typeof time !== 'number' || !(Math.abs(time) <= timeMax)) {
       refusePromise(time)
       throw new BrokenRow(`its event time is ${typeof time === 'number' ? time : typeof time}, milliseconds since the epoch are wanted`)

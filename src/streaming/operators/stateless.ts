@@ -4,18 +4,43 @@ import { refusePromise } from '../graph/refuse-async.ts'
 import type { RowFunction } from '../graph/stage-spec.ts'
 import type { LocalMap } from '../ports.ts'
 import { Batch } from './batch.ts'
+import type { ChainStep, FusedChain } from './fused-chain.ts'
 import { checkEmitted, Operator } from './operator.ts'
 import type { Unit } from './unit.ts'
 
+/** An operator that can be part of a chain, or its beginning: then the chain takes its batches, up to a row that fails. */
+export abstract class ChainedOperator extends Operator {
+  /** It and the stages behind it, as one loop. */
+  chain: FusedChain | undefined
+
+  /** Itself as a part of a chain. */
+  abstract get step(): ChainStep
+
+  /** Without those behind it. */
+  protected abstract processAlone(batch: Batch): void
+
+  protected process(batch: Batch): void {
+    const { chain } = this
+    if (chain === undefined) {
+      this.processAlone(batch)
+      return
+    }
+    const reached = chain.accept(batch)
+    if (reached === batch.size) return
+    this.unit.stage = this.stage
+    this.processAlone(batch.from(reached))
+  }
+}
+
 /** One row for one row: the columns beside the rows are those of the input, unless a row fails. */
-abstract class RowByRow extends Operator {
+abstract class RowByRow extends ChainedOperator {
   readonly #rows: unknown[] = []
   readonly #view = new Batch(0)
   readonly #survivors = new Batch()
 
   protected abstract transform(batch: Batch, index: number): unknown
 
-  protected process(batch: Batch): void {
+  protected processAlone(batch: Batch): void {
     const rows = this.#rows
     let at = 0
     try {
@@ -62,6 +87,10 @@ export class MapOperator extends RowByRow {
     this.#fn = fn
   }
 
+  get step(): ChainStep {
+    return { kind: 'map', stage: this.stage, fn: this.#fn }
+  }
+
   protected transform(batch: Batch, index: number): unknown {
     return this.#fn(batch.rows[index], batch.keys[index])
   }
@@ -77,12 +106,16 @@ export class EnrichOperator extends RowByRow {
     this.#join = join
   }
 
+  get step(): ChainStep {
+    return { kind: 'enrich', stage: this.stage, fn: this.#join, map: this.#map }
+  }
+
   protected transform(batch: Batch, index: number): unknown {
     return this.#join(batch.rows[index], this.#map.get(batch.partitions[index] as number, batch.keys[index]))
   }
 }
 
-export class FilterOperator extends Operator {
+export class FilterOperator extends ChainedOperator {
   readonly #keep: RowFunction
   readonly #out = new Batch()
 
@@ -91,7 +124,11 @@ export class FilterOperator extends Operator {
     this.#keep = keep
   }
 
-  protected process(batch: Batch): void {
+  get step(): ChainStep {
+    return { kind: 'filter', stage: this.stage, fn: this.#keep }
+  }
+
+  protected processAlone(batch: Batch): void {
     const out = this.#out
     const keep = this.#keep
     out.size = 0

@@ -9,6 +9,7 @@
  * 2. A barrier is not answered before what was written before it is prepared and its handle written as state.
  * 3. Handles of a checkpoint that was given up are committed with the next one.
  * 4. A new attempt commits the handles that it finds (`recover`) before anything else, and ends all other output of older attempts.
+ * 5. Without checkpoints what was written is prepared and committed about once a second, and at the end of the input.
  */
 import { NearstateError } from '../../base/errors.ts'
 import { type HomeRecord, handleKey, homeOf } from '../checkpoint/home.ts'
@@ -18,9 +19,9 @@ import type { StateStore } from '../ports.ts'
 import type { SinkConnector, SinkHandle, SinkListener, SinkOptions, SinkTask, SinkWriter } from '../sink.ts'
 import { tableStart } from '../state/record-key.ts'
 import { Batch } from './batch.ts'
-import { type Bounded, Operator } from './operator.ts'
+import { type Bounded, Operator, type Timed } from './operator.ts'
 import { plainOf } from './plain.ts'
-import type { Unit } from './unit.ts'
+import { StageFailure, type Unit } from './unit.ts'
 
 export interface TwoPhaseSinkOptions {
   readonly connector: SinkConnector
@@ -29,6 +30,7 @@ export interface TwoPhaseSinkOptions {
   readonly codec: RowCodec
   /** The task should be asked for work again. */
   readonly wake: () => void
+  readonly isCheckpointed: boolean
   readonly rules?: CheckpointRules
 }
 
@@ -45,8 +47,10 @@ interface HandleRecord {
 }
 
 const handlesMax = 100_000
+/** Without checkpoints. */
+const prepareEveryMs = 1000
 
-export class TwoPhaseSinkOperator extends Operator implements Bounded, SinkListener {
+export class TwoPhaseSinkOperator extends Operator implements Bounded, Timed, SinkListener {
   readonly #options: TwoPhaseSinkOptions
   readonly #rules: CheckpointRules
   #writer: SinkWriter | undefined
@@ -62,6 +66,11 @@ export class TwoPhaseSinkOperator extends Operator implements Bounded, SinkListe
   #recovered: HomeRecord[] = []
   #failure: NearstateError | undefined
   #closed = false
+  // Without checkpoints: rows were written since the last output was prepared, its number and its time.
+  #hasNews = false
+  #n = 0
+  #nowMs = 0
+  #preparedMs = 0
 
   constructor(stage: number, unit: Unit, options: TwoPhaseSinkOptions) {
     super(stage, unit)
@@ -91,12 +100,45 @@ export class TwoPhaseSinkOperator extends Operator implements Bounded, SinkListe
     if (size === 0) return
     const { rowsOut } = this.unit.counters
     rowsOut[this.stage] = (rowsOut[this.stage] as number) + size
+    this.#hasNews = true
     this.#isFull = !this.#open().write(this.#laidDown.rows.slice(0, size))
     this.#laidDown.clear()
   }
 
   override rollback(): void {
     this.#laidDown.size = 0
+  }
+
+  // ---- without checkpoints
+
+  setTime(nowMs: number): void {
+    const failure = this.#failure ?? this.#writer?.failure
+    if (failure !== undefined) throw new StageFailure(this.stage, -1, failure)
+    this.#nowMs = nowMs
+    if (!this.#options.isCheckpointed && nowMs - this.#preparedMs >= prepareEveryMs) this.#prepareNow()
+  }
+
+  get wakeAtMs(): number {
+    const at = this.#preparedMs + prepareEveryMs
+    return this.#hasNews && !this.#options.isCheckpointed && at > this.#nowMs ? at : Number.POSITIVE_INFINITY
+  }
+
+  override endInput(): boolean {
+    this.#prepareNow()
+    return !this.isAtWork
+  }
+
+  /** Something is not written, prepared or committed yet. */
+  get isAtWork(): boolean {
+    return this.#isFull || this.#preparing > 0 || this.#toCommit.length > 0
+  }
+
+  #prepareNow(): void {
+    if (!this.#hasNews || this.isAtWork) return
+    this.#hasNews = false
+    this.#preparedMs = this.#nowMs
+    this.#n += 1
+    this.passBarrier(this.#n)
   }
 
   // ---- checkpoints
@@ -125,8 +167,8 @@ export class TwoPhaseSinkOperator extends Operator implements Bounded, SinkListe
       const prepared = { n, key: handleKey(task.task, task.attempt, n), handle }
       const record: HandleRecord = { n, attempt: task.attempt, handle }
       this.#prepared.push(prepared)
-      this.#records.push({ home: task.task, key: prepared.key, value: codec.encode(record) })
-      if (!this.#rules.outputsCommittedAfterCas) this.committed(n)
+      this.#record({ home: task.task, key: prepared.key, value: codec.encode(record) })
+      if (!this.#options.isCheckpointed || !this.#rules.outputsCommittedAfterCas) this.committed(n)
     }
     if (n === this.#preparing) this.#preparing = 0
     this.#options.wake()
@@ -161,11 +203,15 @@ export class TwoPhaseSinkOperator extends Operator implements Bounded, SinkListe
         this.#failure = error
       } else {
         this.#toCommit.shift()
-        this.#records.push({ home: task.task, key: first.key, value: undefined })
+        this.#record({ home: task.task, key: first.key, value: undefined })
         this.#commitNext()
       }
       wake()
     })
+  }
+
+  #record(record: { readonly home: string; readonly key: Uint8Array; readonly value: Uint8Array | undefined }): void {
+    if (this.#options.isCheckpointed) this.#records.push(record)
   }
 
   // ---- a new attempt

@@ -15,27 +15,27 @@
  * 2. Undo takes back value and timers of the entries touched; dirty marks stay, which is harmless.
  * 3. A removed entry that the store may hold stays in the map, gone, until its tombstone is written.
  */
-import { encodeKey } from '../../keys/encode-key.ts'
+import { decodeKey, encodeKey } from '../../keys/encode-key.ts'
 import type { KeyCodec } from '../../keys/key-codec.ts'
 import { type KeyId, keyIdOf } from '../operators/key-id.ts'
 import type { Undoable, Unit } from '../operators/unit.ts'
 import { recordKey, timedKey } from './record-key.ts'
 import type { StageState } from './stage-state.ts'
 import { StoredOrder } from './stored-order.ts'
+import { Timers } from './timers.ts'
 import { WriteQueue } from './write-queue.ts'
 
-export type Timers = Map<string, number>
-
 export class KeyEntry<V> implements Undoable {
-  readonly id: KeyId
+  // What every event looks at is together.
+  value: V
+  isGone = false
   readonly key: unknown
   readonly partition: number
-  value: V
-  /** Name -> time. Change it only after `changing`. */
+  /** Change it only after `changing`. */
   timers: Timers | undefined
-  isGone = false
   /** The interval in which it last changed, if that is not written yet; else 0. */
   dirtyIn = 0
+  readonly id: KeyId
   /** The store may hold a record of it. */
   isStored = false
   /** The timers whose ordered records the store holds. */
@@ -56,7 +56,7 @@ export class KeyEntry<V> implements Undoable {
   save(unit: Unit, copy: (value: V) => V): void {
     this.#copy = copy
     this.#savedValue = copy(this.value)
-    this.#savedTimers = this.timers === undefined ? undefined : new Map(this.timers)
+    this.#savedTimers = this.timers?.copy()
     this.#savedGone = this.isGone
     unit.changing(this)
     this.savedIn = unit.number
@@ -85,7 +85,7 @@ export interface KeyTableOptions<V> {
 /** What is written: version of this layout, value, timers as name, time, name, time, ... */
 type Written = readonly [value: unknown, timers?: readonly (string | number)[]]
 
-const noTimers: Timers = new Map()
+const noTimers = new Timers()
 
 export class KeyTable<V> {
   readonly state: StageState
@@ -107,6 +107,7 @@ export class KeyTable<V> {
     this.#idOf = keyIdOf(options.keyCodec)
     this.#undo = unit.undo
     this.#queue = new WriteQueue(state, {
+      partitionOf: entry => entry.partition,
       markOf: entry => entry.dirtyIn,
       setMark: (entry, interval) => {
         entry.dirtyIn = interval
@@ -131,6 +132,14 @@ export class KeyTable<V> {
     const entry = this.#entries.get(id)
     if (entry !== undefined) return entry.isGone ? undefined : entry
     return this.state.isFresh ? undefined : this.#load(id, key, partition)
+  }
+
+  /** The record that would be written of the key as it is now; nothing changes, and getters of user code may run. Between units. */
+  recordNow(keyBytes: Uint8Array, partition: number): Uint8Array | undefined {
+    const { table, keyCodec } = this.#options
+    const entry = this.#entries.get(this.#idOf(decodeKey(keyCodec, keyBytes)))
+    if (entry !== undefined) return entry.isGone ? undefined : this.#encoded(entry)
+    return this.state.isFresh ? undefined : this.state.read(partition, recordKey(table, keyBytes))
   }
 
   /** A new entry for a key that has none. */
@@ -191,7 +200,7 @@ export class KeyTable<V> {
 
   #layDown(entry: KeyEntry<V>): void {
     const { state } = this
-    const { table, keyCodec, encode } = this.#options
+    const { table, keyCodec } = this.#options
     const wasStored = entry.isStored
     if (entry.isGone && !wasStored) return
     const keyBytes = encodeKey(keyCodec, entry.key)
@@ -202,13 +211,16 @@ export class KeyTable<V> {
       entry.isStored = false
       return
     }
-    const { timers } = entry
-    const plain = encode(entry.value)
-    const written: Written = timers === undefined || timers.size === 0 ? [plain] : [plain, [...timers].flat()]
-    const bytes = state.codec.encode(written)
-    this.#layTimers(entry, keyBytes, timers)
+    const bytes = this.#encoded(entry)
+    this.#layTimers(entry, keyBytes, entry.timers)
     state.lay(entry.partition, key, bytes)
     entry.isStored = true
+  }
+
+  #encoded({ value, timers }: KeyEntry<V>): Uint8Array {
+    const plain = this.#options.encode(value)
+    const written: Written = timers === undefined || timers.size === 0 ? [plain] : [plain, [...timers].flat()]
+    return this.state.codec.encode(written)
   }
 
   /** Ordered records of timers that are new, tombstones of those that are no more. */
@@ -225,7 +237,7 @@ export class KeyTable<V> {
       this.storedTimers.laidDown(time)
       state.lay(entry.partition, timerKey(timerTable, time, keyBytes, name), state.codec.encode([entry.key, name]))
     }
-    entry.storedTimers = timers === undefined ? undefined : new Map(timers)
+    entry.storedTimers = timers?.copy()
   }
 
   #load(id: KeyId, key: unknown, partition: number): KeyEntry<V> | undefined {
@@ -237,10 +249,10 @@ export class KeyTable<V> {
     const entry = new KeyEntry(id, key, partition, decode(plain))
     entry.isStored = true
     if (flat !== undefined) {
-      const timers: Timers = new Map()
+      const timers = new Timers()
       for (let i = 0; i + 1 < flat.length; i += 2) timers.set(flat[i] as string, flat[i + 1] as number)
       entry.timers = timers
-      entry.storedTimers = new Map(timers)
+      entry.storedTimers = timers.copy()
     }
     this.#entries.set(id, entry)
     return entry

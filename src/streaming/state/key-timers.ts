@@ -9,24 +9,21 @@
  * 2. The heap is touched between units only. Timers that are only in the store are read when they are due, in pieces.
  * 3. Firing takes the timer from its key; its ordered record gets a tombstone at the next barrier, so a replay fires it again.
  */
-import { TimerHeap } from '../operators/timer-heap.ts'
-import type { KeyEntry, KeyTable } from './key-table.ts'
+import { isBefore, type Timer as HeapTimer, TimerHeap } from '../operators/timer-heap.ts'
+import { KeyEntry, type KeyTable } from './key-table.ts'
 import { timeOfKey } from './record-key.ts'
 import type { StoredOrder } from './stored-order.ts'
+import { Timers } from './timers.ts'
 
-/** A key whose entry may not be in memory yet. */
-interface Owner<V> {
+/** A key whose entry was not in memory when its timer was read. */
+interface Stored<V> {
   readonly key: unknown
   readonly partition: number
   entry: KeyEntry<V> | undefined
 }
 
-interface Timer<V> {
-  readonly timeMs: number
-  readonly name: string
-  readonly owner: Owner<V>
-  readonly order: number
-}
+type Owner<V> = KeyEntry<V> | Stored<V>
+type Timer<V> = HeapTimer<Owner<V>>
 
 export interface DueTimer<V> {
   readonly entry: KeyEntry<V>
@@ -40,10 +37,12 @@ export class KeyTimers<V> {
   readonly #heap = new TimerHeap<Owner<V>>()
   /** Set in the unit and not due within it. */
   #added: Timer<V>[] = []
-  /** Due within the unit: those laid out, and those that user code sets meanwhile. */
+  /** Set in the unit and due within it. */
   readonly #dueNow = new TimerHeap<Owner<V>>()
   #dueUntil = Number.NEGATIVE_INFINITY
+  /** In the order of their times; and where the unit that fires them is. */
   #laidOut: Timer<V>[] = []
+  #fired = Number.POSITIVE_INFINITY
   #order = 0
   #watermark = Number.NEGATIVE_INFINITY
 
@@ -65,22 +64,29 @@ export class KeyTimers<V> {
     this.#added.length = count
   }
 
+  /** No timer fires before it; it may be one that was moved or cleared. */
+  get nextTimeMs(): number {
+    const first = this.#laidOut[0] ?? this.#heap.peek()
+    return Math.min(first?.timeMs ?? Number.POSITIVE_INFINITY, this.#stored.nextTime)
+  }
+
   beginBatch(): void {
     this.#dueUntil = this.#watermark
+    this.#fired = Number.POSITIVE_INFINITY
   }
 
   get hasDueNow(): boolean {
-    return this.#dueNow.size > 0
+    return this.#dueNow.size > 0 || this.#fired < this.#laidOut.length
   }
 
   /** In a unit. A timer of that name is moved. */
   set(entry: KeyEntry<V>, name: string, timeMs: number): void {
     if (entry.timers?.get(name) === timeMs) return
     this.#table.changing(entry)
-    entry.timers ??= new Map()
+    entry.timers ??= new Timers()
     entry.timers.set(name, timeMs)
     this.#order += 1
-    const timer = { timeMs, name, owner: { key: entry.key, partition: entry.partition, entry }, order: this.#order }
+    const timer: Timer<V> = { timeMs, name, owner: entry, order: this.#order }
     if (timeMs <= this.#dueUntil) this.#dueNow.push(timer)
     else this.#added.push(timer)
   }
@@ -115,15 +121,14 @@ export class KeyTimers<V> {
   /** In the unit that fires what was laid out. */
   beginFiring(): void {
     this.#dueUntil = this.#laidOut.at(-1)?.timeMs ?? this.#watermark
-    for (const timer of this.#laidOut) this.#dueNow.push(timer)
+    this.#fired = 0
   }
 
   /** In a unit: the next timer due, taken from its key. */
   takeDue(): DueTimer<V> | undefined {
-    for (let timer = this.#dueNow.take(); timer !== undefined; timer = this.#dueNow.take()) {
-      const { owner, name, timeMs } = timer
-      owner.entry ??= this.#table.get(owner.key, owner.partition)
-      const { entry } = owner
+    for (let timer = this.#nextDue(); timer !== undefined; timer = this.#nextDue()) {
+      const { name, timeMs } = timer
+      const entry = this.#entryOf(timer)
       if (entry === undefined || entry.timers?.get(name) !== timeMs) continue
       this.#table.changing(entry)
       entry.timers.delete(name)
@@ -133,18 +138,32 @@ export class KeyTimers<V> {
     return undefined
   }
 
+  #nextDue(): Timer<V> | undefined {
+    const laidOut = this.#laidOut[this.#fired]
+    const added = this.#dueNow.peek()
+    if (laidOut === undefined || (added !== undefined && comesBefore(added, laidOut))) return this.#dueNow.take()
+    this.#fired += 1
+    return laidOut
+  }
+
+  #entryOf({ owner }: Timer<V>): KeyEntry<V> | undefined {
+    if (owner instanceof KeyEntry) return owner
+    owner.entry ??= this.#table.get(owner.key, owner.partition)
+    return owner.entry
+  }
+
   /** Between units: what was laid out is done. */
   fired(): void {
     this.#laidOut = []
+    this.#fired = Number.POSITIVE_INFINITY
   }
 
   /** Gives the first timer laid out up; between units. */
   dropFirst(): DueTimer<V> | undefined {
     const timer = this.#laidOut.shift()
     if (timer === undefined) return undefined
-    const { owner, name, timeMs } = timer
-    owner.entry ??= this.#table.get(owner.key, owner.partition)
-    const { entry } = owner
+    const { name, timeMs } = timer
+    const entry = this.#entryOf(timer)
     if (entry === undefined) return undefined
     this.#table.changing(entry)
     entry.timers?.delete(name)
@@ -160,6 +179,7 @@ export class KeyTimers<V> {
   rollback(): void {
     this.#added = []
     this.#dueNow.clear()
+    this.#fired = Number.POSITIVE_INFINITY
   }
 
   #load(limit: number): void {
@@ -172,7 +192,10 @@ export class KeyTimers<V> {
   }
 }
 
+const comesBefore = <V>(a: Timer<V>, b: Timer<V>): boolean => (a.timeMs === b.timeMs ? isBefore(a, b) : a.timeMs < b.timeMs)
+
 /** What is known of it so far: a key that is not in memory is looked at when its timer fires. */
 function isLive<V>({ owner, name, timeMs }: Timer<V>): boolean {
-  return owner.entry === undefined || owner.entry.timers?.get(name) === timeMs
+  const entry = owner instanceof KeyEntry ? owner : owner.entry
+  return entry === undefined || entry.timers?.get(name) === timeMs
 }

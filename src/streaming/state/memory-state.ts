@@ -7,6 +7,7 @@
  *
  * The rules are those of StateStore (ports.ts) and protocols.md section 7.
  */
+import type { RestorePoint } from '../master/record.ts'
 import { NearstateError } from '../../base/errors.ts'
 import { type CheckpointRules, everyCheckpointRule } from '../checkpoint/rules.ts'
 import type { StateRecord, StateStore } from '../ports.ts'
@@ -22,12 +23,6 @@ interface Slot {
 interface Stored {
   readonly key: Uint8Array
   slots: readonly [Slot | undefined, Slot | undefined]
-}
-
-/** Attempt and number of the checkpoint that an attempt goes on from; (0, 0): none. */
-export interface RestorePoint {
-  readonly attempt: number
-  readonly n: number
 }
 
 class StageRecords {
@@ -118,7 +113,9 @@ export class MemoryState {
     return {
       isFresh: restorePoint.attempt === 0,
       read: (partition, stage, key) => this.#newest(at(partition), this.#at(partition).stages.get(stage)?.get(key), true)?.value,
-      write: (partition, stage, key, value, n) => this.#write(at(partition), stage, key, { attempt, n, value: value?.slice() }),
+      write: (partition, stage, changes, n) => {
+        for (const { key, value } of changes) this.#write(at(partition), stage, key, { attempt, n, value: value?.slice() })
+      },
       scan: (partition, stage, from, to, limit) => this.#scan(at(partition), stage, from, to, limit),
       endBarrier: (partition, n, value, done) => {
         const state = at(partition)

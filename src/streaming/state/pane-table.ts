@@ -90,6 +90,7 @@ export class PaneTable<V> {
     this.#stored = new StoredOrder(state, options.table)
     this.#undo = unit.undo
     this.#queue = new WriteQueue(state, {
+      partitionOf: entry => entry.partition,
       markOf: entry => entry.dirtyIn,
       setMark: (entry, interval) => {
         entry.dirtyIn = interval

@@ -22,7 +22,7 @@
  */
 import { type CheckpointRules, everyCheckpointRule } from '../checkpoint/rules.ts'
 import type { RowCodec } from '../exchange/frame.ts'
-import type { StateRecord, StateStore } from '../ports.ts'
+import type { StateChange, StateRecord, StateStore } from '../ports.ts'
 
 export interface StateTable {
   /** Barrier n passes the stage: what is dirty now is its to write. Between units. `state.interval` has been raised already. */
@@ -81,10 +81,8 @@ export class StageState {
   readonly #restored: ReadonlyMap<number, StageMark>
   #highestFloor = lowest
 
-  // Laid down: to be written when the unit has ended.
-  #partitions: number[] = []
-  #keys: Uint8Array[] = []
-  #values: (Uint8Array | undefined)[] = []
+  /** Laid down, by partition: to be written when the unit has ended. */
+  #laidDown = new Map<number, StateChange[]>()
 
   constructor({ stage, codec, store, partitions, restored = new Map(), rules = everyCheckpointRule }: StageStateOptions) {
     this.stage = stage
@@ -176,26 +174,20 @@ export class StageState {
 
   /** To be written for the barrier passed last, when the unit has ended; `undefined`: a tombstone. */
   lay(partition: number, key: Uint8Array, value: Uint8Array | undefined): void {
-    this.#partitions.push(partition)
-    this.#keys.push(key)
-    this.#values.push(value)
+    const changes = this.#laidDown.get(partition)
+    if (changes === undefined) this.#laidDown.set(partition, [{ key, value }])
+    else changes.push({ key, value })
   }
 
   /** Between units, after each one. Throws what the store throws. */
   writeLaidDown(): void {
-    const count = this.#keys.length
-    if (count === 0) return
-    const store = this.#store
-    for (let i = 0; i < count; i += 1) {
-      const key = this.#keys[i] as Uint8Array
-      const value = this.#values[i]
-      store?.write(this.#partitions[i] as number, this.stage, key, value, this.#barrier)
-      this.bytesWritten += key.length + (value?.length ?? 0)
-      this.recordsWritten += 1
+    if (this.#laidDown.size === 0) return
+    for (const [partition, changes] of this.#laidDown) {
+      this.#store?.write(partition, this.stage, changes, this.#barrier)
+      for (const { key, value } of changes) this.bytesWritten += key.length + (value?.length ?? 0)
+      this.recordsWritten += changes.length
     }
-    this.#partitions = []
-    this.#keys = []
-    this.#values = []
+    this.#laidDown = new Map()
   }
 
   read(partition: number, key: Uint8Array): Uint8Array | undefined {

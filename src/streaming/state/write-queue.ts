@@ -7,10 +7,12 @@
  *
  * 1. What a barrier that was given up has left behind stays dirty, and is written with the next one.
  * 2. Laid down first, marked as clean then: cut off in between, it is encoded once more.
+ * 3. Written partition by partition: what a slice writes is in few partitions, and few groups of their logs.
  */
 import type { StageState, StateTable } from './stage-state.ts'
 
 export interface Marked<E> {
+  partitionOf(entry: E): number
   markOf(entry: E): number
   setMark(entry: E, interval: number): void
   /** In a unit: encodes the entry as it is, and lays it down. */
@@ -22,7 +24,7 @@ export interface Marked<E> {
 export class WriteQueue<E> implements StateTable {
   readonly #state: StageState
   readonly #marked: Marked<E>
-  #dirty: E[] = []
+  #dirty = new Map<number, E[]>()
   /** Entries of the barrier passed, the interval that it ended, and how far they are written. */
   #writing: E[] = []
   #writingIn = 0
@@ -40,7 +42,7 @@ export class WriteQueue<E> implements StateTable {
     const mark = this.#marked.markOf(entry)
     if (interval === 0 || mark === interval) return
     if (mark !== 0 && rules.writtenBeforeChange) this.#marked.layDown(entry)
-    this.#dirty.push(entry)
+    this.#keep(entry)
     this.#marked.setMark(entry, interval)
   }
 
@@ -48,10 +50,20 @@ export class WriteQueue<E> implements StateTable {
     const isKept = this.#state.rules.unwrittenStaysDirty
     const left = this.#writing.slice(this.#cursor).filter(entry => isKept && this.#marked.markOf(entry) === this.#writingIn)
     this.#writingIn = this.#state.interval - 1
-    for (const entry of left) this.#marked.setMark(entry, this.#writingIn)
-    this.#writing = left.length === 0 ? this.#dirty : [...left, ...this.#dirty]
-    this.#dirty = []
+    for (const entry of left) {
+      this.#marked.setMark(entry, this.#writingIn)
+      this.#keep(entry)
+    }
+    this.#writing = [...this.#dirty.values()].flat()
+    this.#dirty = new Map()
     this.#cursor = 0
+  }
+
+  #keep(entry: E): void {
+    const partition = this.#marked.partitionOf(entry)
+    const known = this.#dirty.get(partition)
+    if (known === undefined) this.#dirty.set(partition, [entry])
+    else known.push(entry)
   }
 
   encodeSome(limit: number): number {

@@ -5,11 +5,12 @@
  * A deposed primary keeps its store and goes on with it until it learns: nothing that it writes is ever committed. What an attempt
  * opened stays with the epochs that it was opened in: a shard that is primary again of the same partition has lost writes in between.
  */
+import type { RestorePoint } from '../../../src/streaming/master/record.ts'
 import { NearstateError } from '../../../src/base/errors.ts'
 import { type Random, randomInteger } from '../../../src/base/random.ts'
 import type { CheckpointRules } from '../../../src/streaming/checkpoint/rules.ts'
 import type { LocalMap, StateStore } from '../../../src/streaming/ports.ts'
-import { MemoryState, type RestorePoint } from '../../../src/streaming/state/memory-state.ts'
+import { MemoryState } from '../../../src/streaming/state/memory-state.ts'
 import { decodeValue } from '../../../src/wire/value-codec.ts'
 import type { Scheduler } from '../engine/scheduler.ts'
 
@@ -120,9 +121,9 @@ export class ReplicatedPartitions {
       read: (partition, stage, key) => here(partition).read(partition, stage, key),
       scan: (partition, stage, from, to, limit) => here(partition).scan(partition, stage, from, to, limit),
       restored: partition => here(partition).restored(partition),
-      write: (partition, stage, key, value, n) => {
-        const [ownKey, ownValue] = [key.slice(), value?.slice()]
-        const effect: Effect = replica => replica.store(attempt, restore).write(partition, stage, ownKey, ownValue, n)
+      write: (partition, stage, changes, n) => {
+        const own = changes.map(({ key, value }) => ({ key: key.slice(), value: value?.slice() }))
+        const effect: Effect = replica => replica.store(attempt, restore).write(partition, stage, own, n)
         this.#apply(shard, partition, epochs[partition], effect)
       },
       endBarrier: (partition, n, value, done) => {

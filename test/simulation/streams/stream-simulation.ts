@@ -15,12 +15,12 @@ import type { BarrierAnswer } from '../../../src/streaming/checkpoint/task-check
 import { readFrame } from '../../../src/streaming/exchange/frame.ts'
 import { mapsOf } from '../../../src/streaming/execution/plan.ts'
 import { ShardTask } from '../../../src/streaming/execution/shard-task.ts'
-import { assignmentOf } from '../../../src/streaming/graph/assignment-of.ts'
+import { assignmentOf, layoutOf } from '../../../src/streaming/graph/assignment-of.ts'
 import { type BuiltJob, buildJob } from '../../../src/streaming/graph/job.ts'
 import { type JobAction, JobMachine } from '../../../src/streaming/master/job-machine.ts'
 import { newRun, type RunRecord } from '../../../src/streaming/master/record.ts'
 import type { SplitReader } from '../../../src/streaming/source.ts'
-import type { RestorePoint } from '../../../src/streaming/state/memory-state.ts'
+import type { RestorePoint } from '../../../src/streaming/master/record.ts'
 import { decodeValue, encodeValue } from '../../../src/wire/value-codec.ts'
 import { handFed, SplitLog } from '../../../src/testing/hand-fed-source.ts'
 import { Counters } from '../engine/counters.ts'
@@ -463,7 +463,7 @@ class StreamSimulation {
       members: ids.map(id => ({ status: 'alive', shards: [{ id }] })),
       partitions: owners.map(owner => ({ primary: { shard: `shard-${owner}` as ShardId } })),
     }
-    const assignment = assignmentOf({ version: 1, state }, this.#built.graph, { rows: splits })
+    const assignment = assignmentOf(layoutOf({ version: 1, state }, this.#built.graph.name), this.#built.graph, { rows: splits })
     const prepared = new Set<number>()
     for (const [self, index] of up.entries()) {
       this.#toShard(index, shard => {

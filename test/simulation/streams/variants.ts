@@ -26,7 +26,7 @@ export const fickleStream: StreamOptions = { ...hostileStream, faults: 12, backA
 export const brokenStreamVariants: readonly StreamVariant[] = [
   variant('restorePointNeedsCommit'),
   variant('casAgainstVersionRead', 10),
-  variant('recordNamesMaster', 810),
+  variant('recordNamesMaster', 1330),
   variant('outcomeKnownBeforeNext', 10),
   variant('startInLog'),
   variant('watermarksRestored'),

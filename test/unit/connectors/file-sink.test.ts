@@ -49,3 +49,30 @@ it('ends what older attempts left, and nothing else', async () => {
   expect(await readdir(join(path, '.pending'))).toHaveLength(1)
   expect(await called(done => sink.commit({ path }, kept ?? '', done))).toBeUndefined()
 })
+
+it('keeps rows that come behind a barrier out of its file, also while what came before it is still being written', async () => {
+  const handles: string[] = []
+  await new Promise<void>(resolve => {
+    const listener = {
+      onReady: () => undefined,
+      onPrepared(_n: number, handle: string | undefined): void {
+        handles.push(handle ?? '')
+        if (handles.length === 2) resolve()
+      },
+    }
+    const writer = sink.open({ path }, task, listener)
+    writer.write([1])
+    writer.write([2])
+    writer.prepare(1)
+    writer.write([3])
+    writer.prepare(2)
+    writer.close()
+  })
+  const contents: string[] = []
+  for (const handle of handles) {
+    await called(done => sink.commit({ path }, handle, done))
+    const { to } = JSON.parse(handle) as { readonly to: string }
+    contents.push(await readFile(to, 'utf8'))
+  }
+  expect(contents).toEqual(['1\n2\n', '3\n'])
+})

@@ -28,7 +28,20 @@ describe('the generator', () => {
 
   it('has nothing to give for a count of 0', async () => expect(await numbersOf({ count: 0, splits: 1 }, 3)).toEqual([[]]))
 
-  it('does not end without a count', async () => expect((await numbersOf({ splits: 1 }, 100)).flat()).toHaveLength(51_200))
+  it('goes by the clock from its start on, and is one second behind where it goes on', () => {
+    const options = { splits: 1, ratePerSecond: 500 }
+    const split = { id: '1 of 1', descriptor: { index: 0 } }
+    const takenFrom = (position?: number) => {
+      const reader = generator.open(options, split, { onReady: () => undefined }, position)
+      const taken = reader.take()
+      reader.close()
+      return taken === 'end' ? taken : taken?.records.slice(0, 2)
+    }
+    expect(takenFrom()).toBe(undefined)
+    expect(takenFrom(7)).toEqual([7, 8])
+  })
+
+  it('does not end without a count', async () => expect((await numbersOf({ splits: 1 }, 100)).flat()).toHaveLength(102_400))
 
   it.each([
     [{ splits: 1, count: -1 }, 'count is -1'],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Random, randomInteger, seededRandom } from '../../../src/base/random.ts'
 import { beginAttempt, dropJobState, JobState } from '../../../src/grid/job-state.ts'
+import { type CheckpointPoint, JobStateView } from '../../../src/grid/job-state-view.ts'
 import { applyEffect, copyEffect, type Effect } from '../../../src/storage/effect.ts'
 import { applyImage, readImage } from '../../../src/storage/image.ts'
 import { KeptBytes } from '../../../src/storage/kept-bytes.ts'
@@ -38,8 +39,23 @@ class Partition {
     return new JobState(this.#options(attempt))
   }
 
-  drop(limit: number): boolean {
-    return dropJobState(this.store, 'job', limit, this.append)
+  drop(limit: number, keep: readonly string[] = []): boolean {
+    return dropJobState(this.store, 'job', Number.MAX_SAFE_INTEGER, limit, this.append, keep)
+  }
+
+  /** What a reader from outside finds, in pages of three. */
+  seenAt(point: CheckpointPoint, stage = 'count'): Map<string, string> {
+    const found = new Map<string, string>()
+    const view = new JobStateView(this.store, 'job')
+    for (let from: Uint8Array | undefined = start; from !== undefined; ) {
+      const page = view.scan(stage, from, end, point, { records: 3, bytes: 20 })
+      for (const { key, value } of page.rows) {
+        found.set(text(key) ?? '', text(value) ?? '')
+        expect(text(view.read(stage, key, point))).toBe(text(value))
+      }
+      from = page.next
+    }
+    return found
   }
 
   image(): Partition {
@@ -202,6 +218,34 @@ function change(random: Random, state: JobState, model: Model, n: number, partit
   }
 }
 
+describe('a job that has ended', () => {
+  test('leaves only the stages to keep, which can be read as of its last checkpoint until they go too', () => {
+    const partition = new Partition()
+    const state = partition.begin(4)
+    for (let i = 0; i < 20; i += 1) {
+      state.write('count', bytes(`${i}`), bytes('dropped'), 1)
+      state.write('rows', bytes(`${i}`), bytes('kept'), 1)
+    }
+    checkpoint(state, 1)
+    state.write('rows', bytes('late'), bytes('of no checkpoint'), 2)
+    while (!partition.drop(7, ['rows'])) expect(partition.log.length).toBeLessThan(500)
+    expect(partition.seenAt({ attempt: 4, n: 1 }).size).toBe(0)
+    expect([...partition.seenAt({ attempt: 4, n: 1 }, 'rows').values()]).toEqual(Array.from({ length: 20 }, () => 'kept'))
+    const before = partition.log.length
+    expect(partition.drop(7, ['rows'])).toBe(true)
+    expect(partition.log.length).toBe(before)
+    while (!partition.drop(7)) expect(partition.log.length).toBeLessThan(500)
+    expect(partition.store.records.records).toBe(0)
+  })
+
+  test('leaves a row that tells its last attempt where it has kept nothing', () => {
+    const partition = new Partition()
+    checkpoint(partition.begin(4), 1)
+    expect(partition.drop(100, ['rows'])).toBe(true)
+    expect(new JobStateView(partition.store, 'job').attempt).toBe(4)
+  })
+})
+
 describe('any run of writes, checkpoints, crashes and copies', () => {
   test.each(Array.from({ length: 150 }, (_, seed) => seed))('reads what the last checkpoint held (seed %i)', seed => {
     const random = seededRandom(seed)
@@ -211,11 +255,13 @@ describe('any run of writes, checkpoints, crashes and copies', () => {
       const state = partition.begin(attempt, model.point)
       model.working = new Map(model.restored)
       expect(dump(state)).toEqual(model.restored)
+      expect(partition.seenAt(model.point)).toEqual(model.restored)
       let safe = partition.log.length
       const barriers = randomInteger(random, 5)
       for (let n = 1; n <= barriers; n += 1) {
         change(random, state, model, n, partition)
         expect(dump(state)).toEqual(model.working)
+        expect(partition.seenAt(model.point)).toEqual(model.restored)
         if (randomInteger(random, 3) === 0) continue
         state.writeBarrier(n, bytes(`${attempt}/${n}`))
         while (!state.isSwept) state.sweep(3)
@@ -229,6 +275,7 @@ describe('any run of writes, checkpoints, crashes and copies', () => {
       const isCopied = randomInteger(random, 3) === 0
       const { log } = partition
       partition = new Partition(log.slice(0, kept))
+      expect(partition.seenAt(model.point)).toEqual(model.restored)
       if (isCopied) expect(dump(partition.image().open(attempt)).size).toBe(dump(partition.open(attempt)).size)
       for (const space of partition.store.records.spaces()) expect(space).toBeLessThan(6)
     }

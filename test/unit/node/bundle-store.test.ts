@@ -37,7 +37,7 @@ describe('the store of bundles', () => {
     const map = memoryMap()
     const store = new BundleStore(map)
     await store.put(bundle)
-    await store.remove(bundle.hash)
+    await store.removeUnless(bundle.hash, async () => false)
     expect(map.entries.size).toBe(0)
     await expect(store.load(bundle.hash)).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
@@ -48,5 +48,19 @@ describe('the store of bundles', () => {
     const first = map.entries.get(`${bundle.hash}/0`) as Uint8Array
     first[100] = (first[100] as number) ^ 1
     await expect(new BundleStore(map).load(bundle.hash)).rejects.toMatchObject({ code: 'INTERNAL' })
+  })
+
+  it('does not remove what is put while it is looked for users', async () => {
+    const map = memoryMap()
+    const store = new BundleStore(map)
+    await store.put(bundle)
+    const isUsed = Promise.withResolvers<boolean>()
+    const removed = store.removeUnless(bundle.hash, () => isUsed.promise)
+    const put = store.inTurn(() => store.put(bundle))
+    isUsed.resolve(false)
+    await Promise.all([removed, put])
+    await expect(new BundleStore(map).load(bundle.hash)).resolves.toMatchObject({ hash: bundle.hash })
+    await store.removeUnless(bundle.hash, async () => true)
+    await expect(new BundleStore(map).load(bundle.hash)).resolves.toMatchObject({ hash: bundle.hash })
   })
 })

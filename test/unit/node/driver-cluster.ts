@@ -66,6 +66,7 @@ export class TestNode {
       feed: this.feed,
       cluster: 'test',
       partitionCount: 12,
+      jobs: { canHold: false, holdForMove: () => Promise.resolve(), release: () => {} },
       self: { id: this.id, name },
       membership: {
         expectedNodes: cluster.expectedNodes,

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { Epoch, NodeId, ShardId } from '../../../src/base/ids.ts'
 import type { ClusterState, PartitionRecord, Replica } from '../../../src/membership/cluster-state.ts'
-import { checkJobName, type JobRecord, jobDocument, outcomeOf, primariesDigest } from '../../../src/node/job-record.ts'
+import { checkJobName, type JobRecord, jobDocument, primariesDigest } from '../../../src/node/job-record.ts'
+import { newRun, withStatus } from '../../../src/streaming/master/record.ts'
 import { mergeStages } from '../../../src/streaming/execution/progress.ts'
 import type { ShardProgress, StageProgress } from '../../../src/streaming/assignment.ts'
 
@@ -15,6 +16,9 @@ const stage = (change: Partial<StageProgress>): StageProgress => ({
   late: 0,
   watermark: null,
   stateBytes: 0,
+  busyMs: 0,
+  blockedMs: 0,
+  batches: [],
   ...change,
 })
 const shard = (status: ShardProgress['status'], stages: readonly StageProgress[] = []): ShardProgress => ({ status, stages })
@@ -31,23 +35,16 @@ describe('progress of a job', () => {
       stage({ name: 'sink' }),
     ])
   })
-
-  it('is completed when every shard is, and failed when one is', () => {
-    expect(outcomeOf([shard('completed'), shard('running')])).toEqual({ kind: 'running' })
-    expect(outcomeOf([shard('completed'), shard('completed')])).toEqual({ kind: 'completed' })
-    expect(outcomeOf([])).toEqual({ kind: 'running' })
-    const failure = { message: 'no', stage: 'lines' }
-    expect(outcomeOf([shard('completed'), { ...shard('failed'), failure }])).toEqual({ kind: 'failed', failure })
-  })
 })
 
 describe('the document of a job', () => {
   const record: JobRecord = {
     name: 'j',
     id: 'i',
-    status: 'running',
-    attempt: 1,
     hash: 'h',
+    checkpointIntervalMs: 1000,
+    warnings: [],
+    run: newRun('exactly-once'),
     argsJson: '',
     submittedAtMs: 5,
     nodes: [],
@@ -59,17 +56,20 @@ describe('the document of a job', () => {
     expect(jobDocument(record)).toEqual({
       name: 'j',
       id: 'i',
-      status: 'running',
-      guarantee: 'none',
+      status: 'starting',
+      guarantee: 'exactly-once',
       submittedAt: 5,
       restarts: 0,
       checkpoint: null,
+      checkpoints: 0,
+      warnings: [],
       stages: [],
     })
   })
 
   it('says why and where it failed', () => {
-    const failed: JobRecord = { ...record, status: 'failed', endedAtMs: 9, failure: { message: 'no', stage: 's', functionStack: 'at' } }
+    const run = withStatus(record.run, 'failed', { message: 'no', stage: 's', functionStack: 'at' })
+    const failed: JobRecord = { ...record, run, endedAtMs: 9 }
     expect(jobDocument(failed)).toMatchObject({ status: 'failed', endedAt: 9, failure: 'no', failedStage: 's', failureStack: 'at' })
   })
 })

@@ -19,7 +19,7 @@ import type {
   ShardRequest,
   ToShard,
 } from '../../../src/shard/protocol.ts'
-import { Shard, type ShardJobsNeeds } from '../../../src/shard/shard.ts'
+import { Shard, type AttemptHold, type ShardJobsNeeds } from '../../../src/shard/shard.ts'
 import { decodeTicket, encodeTicket } from '../../../src/shard/tickets.ts'
 import { Quarantine } from '../../../src/shard/user-code/quarantine.ts'
 import { SliceRunner } from '../../../src/shard/user-code/slice-runner.ts'
@@ -315,8 +315,14 @@ export class TestShard {
         this.needs = needs
         return {
           describe: () => Promise.reject(new Error('no jobs')),
+          open: () => Promise.reject(new Error('no jobs')),
           start: () => Promise.reject(new Error('no jobs')),
           run: () => {},
+          barrier: () => Promise.reject(new Error('no jobs')),
+          committed: () => {},
+          drop: () => Promise.resolve([]),
+          read: () => Promise.reject(new Error('no jobs')),
+          savepoint: () => Promise.reject(new Error('no jobs')),
           stop: () => {},
           progress: () => ({ status: 'ready', stages: [] }),
           onExchange: () => {},
@@ -547,4 +553,19 @@ export function keyIn(partition: number, n = 0): string {
     if (seen === n) return key
     seen += 1
   }
+}
+
+/** What an attempt has of these partitions; default: of all that the shard serves. */
+export function holdOf(shard: TestShard, partitions?: readonly number[]): AttemptHold {
+  const { needs } = shard
+  if (needs === undefined) throw new Error('the shard has no jobs')
+  const serves = (partition: number): boolean => {
+    try {
+      needs.hold('job', [partition])
+      return true
+    } catch {
+      return false
+    }
+  }
+  return needs.hold('job', partitions ?? Array.from({ length: partitionCount }, (_, partition) => partition).filter(serves))
 }

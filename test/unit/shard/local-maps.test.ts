@@ -1,17 +1,14 @@
 import { describe, expect, test } from 'vitest'
+import type { KeyCodec } from '../../../src/keys/key-codec.ts'
 import type { LocalMap } from '../../../src/streaming/ports.ts'
 import { OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { encodeValue } from '../../../src/wire/value-codec.ts'
-import { keyIn, settled, World } from './fixture.ts'
+import { holdOf, keyIn, settled, World } from './fixture.ts'
 
 const { GET, SET, DELETE } = OperationKind
 
-const open = (
-  world: World,
-  name = 'm',
-  keySpace = 'm',
-  codec: Parameters<NonNullable<World['one']['needs']>['maps']['open']>[2] = 'string',
-): Promise<LocalMap> => settled(world, (world.one.needs as NonNullable<World['one']['needs']>).maps.open(name, keySpace, codec))
+const open = (world: World, name = 'm', keySpace = 'm', codec: KeyCodec = 'string'): Promise<LocalMap> =>
+  settled(world, holdOf(world.one).maps.open(name, keySpace, codec))
 
 describe('maps of jobs', () => {
   test('see the writes of clients at once, and clients see theirs', async () => {
@@ -28,6 +25,21 @@ describe('maps of jobs', () => {
     expect(map.get(4, key)).toEqual({ n: 2 })
     client.call(DELETE, 'm', key)
     expect(map.get(4, key)).toBeUndefined()
+  })
+
+  test('keep no copy of what time or another write has taken away', async () => {
+    const world = new World()
+    const map = await open(world)
+    const client = world.one.connect()
+    const keys = [keyIn(4), keyIn(4, 1)]
+    for (const [n, key] of keys.entries()) map.setEncoded(4, key, encodeValue(n))
+    for (let round = 0; round < 3; round += 1) expect(keys.map(key => map.get(4, key))).toEqual([0, 1])
+    client.call(SET, 'm', keys[0], 10)
+    expect(keys.map(key => map.get(4, key))).toEqual([10, 1])
+    client.call(SET, 'm', keys[1], 11, { ttlMs: 1000n })
+    for (let round = 0; round < 3; round += 1) expect(keys.map(key => map.get(4, key))).toEqual([10, 11])
+    world.clock.advance(1001)
+    expect(keys.map(key => map.get(4, key))).toEqual([10, undefined])
   })
 
   test('tuple keys and long keys', async () => {

@@ -6,7 +6,7 @@ import type { ReplicationMessage } from '../../../src/replication/messages.ts'
 import { encodeReplication } from '../../../src/wire/replication-codec.ts'
 import { OperationBatch, OperationKind } from '../../../src/wire/generated/nearstate/v1/data.ts'
 import { encodeValue } from '../../../src/wire/value-codec.ts'
-import { keyIn, settled, type TestClient, type TestShard, World, type WorldOptions } from './fixture.ts'
+import { holdOf, keyIn, settled, type TestClient, type TestShard, World, type WorldOptions } from './fixture.ts'
 
 const { GET, GET_ENTRY, SET, DELETE, PUT_IF_ABSENT, SCAN, SIZE, OPEN_SESSION, INVOKE } = OperationKind
 const key = keyIn(0)
@@ -82,7 +82,6 @@ describe('a partition with two copies', () => {
     world.publish(() => two, [two], [one], { backups: [], inSync: [two.replica] }, world.clock.nowMs() + 500)
     world.later.run()
     const other = two.connect()
-    const map = settled(world, (two.needs as NonNullable<TestShard['needs']>).maps.open('m', 'm', 'string'))
     expect(other.call(GET, 'm', key).status).toBe('notNow')
     expect(other.call(SET, 'm', key, 2).status).toBe('notNow')
     expect(other.call(OPEN_SESSION, 'm', undefined, undefined, { partition: 0 }).status).toBe('notNow')
@@ -90,7 +89,7 @@ describe('a partition with two copies', () => {
     expect(other.call(GET, 'm', key).status).toBe('notNow')
     world.pass(2)
     expect(other.value(other.call(GET, 'm', key))).toBe(1)
-    return map.then(opened => expect(opened.get(0, key)).toBe(1))
+    return settled(world, holdOf(two).maps.open('m', 'm', 'string')).then(opened => expect(opened.get(0, key)).toBe(1))
   })
 
   test('without the promises of the other node reads are "not now", and writes go on', () => {

@@ -3,6 +3,7 @@ import { parseByteSize } from '../../../src/base/byte-size.ts'
 import { optionTable } from '../../../src/config/option-table.ts'
 import { applyEffect, copyEffect, type Effect, type PutEffect } from '../../../src/storage/effect.ts'
 import { KeptBytes } from '../../../src/storage/kept-bytes.ts'
+import { hashKey } from '../../../src/storage/key-hash.ts'
 import { scanEnd } from '../../../src/storage/map-store.ts'
 import { mapId, Scenario, startMs } from './scenario.ts'
 
@@ -77,13 +78,32 @@ describe('admission and the put after it', () => {
     }
   })
 
+  test('a dropped map is not found any more, and one opened in its place is empty', () => {
+    const at = new Scenario()
+    at.set('a', '1')
+    const { limits } = at.map
+    expect(at.store.findMap(mapId)).toBe(at.map)
+    at.apply({ kind: 'dropMap', map: mapId })
+    expect(at.store.findMap(mapId)).toBeUndefined()
+    at.apply({ kind: 'openMap', map: mapId, limits })
+    expect(at.store.findMap(mapId)?.entries).toBe(0)
+  })
+
   test('looking ahead changes nothing, whatever is there', () => {
     const at = new Scenario()
-    at.map.warmEntry(at.map.warmIndex(Buffer.from('a'), 0, 1))
-    at.set('a', '1')
-    for (const key of ['a', 'b', '']) at.map.warmEntry(at.map.warmIndex(Buffer.from(key), 0, key.length))
-    expect(at.get('a')).toBe('1')
-    expect(at.map.entries).toBe(1)
+    const lookAhead = (hash: number): void => {
+      at.map.warmIndex(hash)
+      at.map.warmEntry(hash)
+    }
+    lookAhead(0)
+    // Also while the index grows, and beyond its first and its last entry.
+    for (let i = 0; i < 300; i += 1) {
+      at.set(`k${i}`, String(i))
+      for (const key of ['k0', `k${i}`, 'b', '']) lookAhead(hashKey(Buffer.from(key), 0, key.length))
+      for (const hash of [-0x80000000, -1, 0, 0x7fffffff]) lookAhead(hash)
+    }
+    for (let i = 0; i < 300; i += 1) expect(at.get(`k${i}`)).toBe(String(i))
+    expect(at.map.entries).toBe(300)
   })
 })
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   count,
+  collect,
   defineJob,
   defineKey,
   defineTupleKey,
@@ -204,13 +205,13 @@ describe('building a job', () => {
     [
       'an option of a tuple sink',
       (f, _k, rows) =>
-        rows['keyBy']?.('c', Country, () => 'x')['sink']?.('s', f['map']?.('m', Day), () => ['x'], { visible: 'onCheckpoint' }),
-      /stage "s": a sink takes/,
+        rows['keyBy']?.('c', Country, () => 'x')['sink']?.('s', f['map']?.('m', Day), () => ['x'], { visble: 'onCheckpoint' }),
+      /stage "s": a sink: there is no option "visble"/,
     ],
     [
       'an option of a sink',
-      (f, k) => k['sink']?.('s', f['map']?.('m', Customer), { visible: 'onCheckpoint' }),
-      /no other elements to give/,
+      (f, k) => k['sink']?.('s', f['map']?.('m', Customer), { visible: 'never' }),
+      /visible is "never", "atOnce" or "onCheckpoint" is wanted/,
     ],
     ['an option of a map', f => f['map']?.('m', Customer, undefined, { ttl: '1h' }), /stage "m": flow.map takes/],
     ['an option of a source', f => f['source']?.('s', memorySource(), {}), /stage "s": source takes/],
@@ -231,6 +232,21 @@ describe('building a job', () => {
     ['an interval without an end', (_f, k) => k['joinInterval']?.('j', k, { before: '1m' }, () => 0), /after must be a duration/],
     ['a join with no stage', (_f, k) => k['joinInterval']?.('j', {}, { before: '1m', after: '1m' }, () => 0), /wants another stage/],
     ['a broadcast join', (_f, k) => k['broadcastJoin']?.('b'), /need a replicated map, which there is none of yet/],
+    ['calls without end', (_f, k) => k['mapAsync']?.('m', async () => 1, { inFlight: 0 }), /inFlight is 0, a whole number from 1 to 10000/],
+    [
+      'an order of lookups',
+      (f, k) =>
+        k['lookup']?.(
+          'l',
+          f['map']?.('m', Customer),
+          () => 'x',
+          () => 0,
+          { ordered: false },
+        ),
+      /no option "ordered"/,
+    ],
+    ['a log of too much', (_f, k) => k['log']?.('l', { perSecond: 101 }), /perSecond is 101, a whole number from 1 to 100/],
+    ['other elements of a sink that is no map', (_f, k) => k['sink']?.('s', collect(), () => []), /only a sink into a map has keys/],
     ['rows set aside by a map', (_f, k) => k['map']?.('m', (r: unknown) => r)['aside']?.('a'), /only a sideOutput stage/],
     ['a ranking of nothing', (_f, k) => k['topN']?.('t', 0, () => 0), /topN keeps 0 rows/],
     ['a ttl of a ranking of windows', (_f, k) => k['topN']?.('t', 1, () => 0, { window: tumbling('1m'), ttl: '1m' }), /has no ttl/],
@@ -244,7 +260,7 @@ describe('building a job', () => {
     [
       'a misspelt function of process',
       (_f, k) => k['process']?.('p', { state: () => 0, onEvent: () => undefined, ontimer: () => undefined }),
-      /stage "p": process: there is no option "ontimer"; state, onEvent, onTimer, emits and ttl are/,
+      /stage "p": process: there is no option "ontimer"; state, onEvent, onTimer, onWallTimer, upgrade, emits and ttl are/,
     ],
     ['no source', f => f['source']?.('s', {}), /stage "s": a source is wanted/],
   ]
@@ -281,7 +297,7 @@ describe('building a job', () => {
     expect(() => generator({ events: n => n, splits: 65 })).toThrow(/splits is 65, 1 to 64/)
     expect(() => generator({ events: n => n, count: -1 })).toThrow(/count/)
     expect(() => files({ path: 'x', format: 'csv', sep: ';' } as FilesOptions<TextRow> & { format: 'csv' })).toThrow(
-      'Cannot make a files source: there is no option "sep"; path, format and row are',
+      'Cannot make a files source: there is no option "sep"; path, format, row and ratePerSecond are',
     )
     expect(() => (files as () => unknown)()).toThrow('Cannot make a files source: its options must be an object, got undefined')
     expect(() => generator({ events: n => n, rate: 5 } as GeneratorOptions<number>)).toThrow(

@@ -23,7 +23,18 @@ const figures: NodeFigures = {
     },
   ],
   userCodeStops: 1,
-  jobs: {},
+  jobs: [
+    {
+      name: 'spend',
+      status: 'running',
+      restarts: 1,
+      checkpoints: 7,
+      checkpoint: { at: 0, durationMs: 250, bytes: 900 },
+      stages: [
+        { name: 's', rowsIn: 4, rowsOut: 3, deadLetters: 1, late: 0, watermark: null, stateBytes: 64, busyMs: 1500, blockedMs: 500 },
+      ],
+    },
+  ],
 }
 
 describe('metrics', () => {
@@ -38,17 +49,23 @@ describe('metrics', () => {
     expect(text).toContain('nearstate_failovers_total 80')
     expect(text).toContain('nearstate_migrations_total 9')
     expect(text).toContain('nearstate_promise_misses_total 4')
+    expect(text).toContain('nearstate_jobs{status="running"} 1')
+    expect(text).toContain('nearstate_job_checkpoint_seconds{job="spend"} 0.25')
+    expect(text).toContain('nearstate_job_rows_in_total{job="spend",stage="s"} 4')
+    expect(text).toContain('nearstate_job_blocked_seconds_total{job="spend",stage="s"} 0.5')
+    expect(text).not.toContain('nearstate_job_watermark_lag_seconds{')
     expect(text).toContain('process_cpu_seconds_total')
   })
 
-  it('do not count twice over scrapes, and forget a map that is gone', async () => {
+  it('do not count twice over scrapes, and forget a map and a job that are gone', async () => {
     let current = figures
     const metrics = createMetrics(async () => current)
     await metrics.scrape()
-    current = { ...figures, shards: figures.shards.map(shard => ({ ...shard, maps: [] })) }
+    current = { ...figures, shards: figures.shards.map(shard => ({ ...shard, maps: [] })), jobs: [] }
     const text = await metrics.scrape()
     expect(text).toContain('nearstate_operations_total{shard="0"} 9')
     expect(text).toContain('nearstate_failovers_total 80')
     expect(text).not.toContain('map="m"')
+    expect(text).not.toContain('job="spend"')
   })
 })

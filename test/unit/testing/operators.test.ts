@@ -173,6 +173,69 @@ const subjects: readonly Subject[] = [
       },
     })
   }),
+  subject('process with wall timers', ['rings', 'strict rings'], (_all, keyed) => {
+    keyed.process('rings', {
+      emits: row<string>(),
+      state: () => ({ n: 0 }),
+      onEvent(ctx, r) {
+        ctx.state.n += 1
+        ctx.setWallTimer(`${r.v}`, ctx.wallTimeMs + 1000 + r.v)
+        if (r.v % 5 === 0) ctx.clearWallTimer(`${r.v + 1}`)
+      },
+      onWallTimer: (ctx, name) => ctx.emit(`${ctx.key} ${name} ${ctx.state.n}`),
+    })
+    keyed.process('strict rings', {
+      emits: row<string>(),
+      state: () => ({ n: 0 }),
+      onEvent(ctx, r) {
+        ctx.setWallTimer(`${r.v % 3}`, ctx.wallTimeMs + 10_000)
+        if (r.v % 4 === 1) throw new Error('not this one')
+      },
+      onWallTimer(ctx, name) {
+        if (name === '2' && ctx.key === 'k3') throw new Error('nor this')
+        ctx.emit(`${ctx.key} ${name}`)
+        ctx.setWallTimer(name, ctx.wallTimeMs)
+      },
+    })
+  }),
+  subject('log', ['logged', 'logged by key'], (all, keyed) => {
+    all.log('logged', { every: 3, text: r => r.k })
+    keyed.log('logged by key')
+  }),
+  subject(
+    'lookup',
+    ['looked up', 'by window'],
+    (all, keyed, flow) => {
+      const names = flow.map('names', Number_)
+      all.lookup(
+        'looked up',
+        names,
+        r => r.v,
+        (r, name) => `${r.at} ${r.v} ${String(name)}`,
+        { inFlight: 3 },
+      )
+      keyed
+        .lookup(
+          'name of v',
+          names,
+          r => r.v,
+          (r, name) => ({ ...r, name: name === undefined ? 0 : 1 }),
+          { inFlight: 4 },
+        )
+        .window('by window', tumbling('100ms'), { n: count(), named: sum(r => r.name) })
+    },
+    { maps: { names: [3, 6, 9, 12].map(v => [v, `name ${v}`] as const) } },
+  ),
+  subject('mapAsync', ['in order', 'windows of it', 'as answered'], (all, keyed) => {
+    const later = async (r: Row): Promise<Row> => {
+      if (r.v % 3 === 0) await Promise.resolve()
+      if (r.v % 7 === 1) throw new Error('one of seven')
+      return { ...r, v: r.v * 2 }
+    }
+    all.mapAsync('in order', later, { inFlight: 3 })
+    keyed.mapAsync('as answered', async (r, _call, k) => `${k} ${(await later(r)).v}`, { inFlight: 5, ordered: false })
+    keyed.mapAsync('for windows', later, { inFlight: 4, ordered: false }).window('windows of it', tumbling('100ms'), { n: count() })
+  }),
   subject(
     'sinks to maps',
     ['keyed'],

@@ -133,6 +133,40 @@ describe('state per key', () => {
     expect(test.rowsOf('too late to say')).toEqual([at(40, 9)])
   })
 
+  it('has timers on the wall clock, which outlive a crash', async () => {
+    const build = (rows: Keyed): void =>
+      void rows.process('rings', {
+        emits: row<string>(),
+        state: () => ({ n: 0 }),
+        onEvent(ctx) {
+          ctx.state.n += 1
+          ctx.setWallTimer('ring', ctx.wallTimeMs + 10_000)
+        },
+        onWallTimer: (ctx, name) => ctx.emit(`${name} ${ctx.key} ${ctx.state.n} at ${ctx.wallTimeMs - start} for ${ctx.eventTimeMs}`),
+      })
+    const test = await feed(build, [at(5), at(6, 1, 'b')])
+    const start = test.wallTimeMs
+    test.pass('9s')
+    test.source('rows').push([at(7, 1, 'b')]) // moves its timer
+    expect(test.rowsOf('rings')).toEqual([])
+    await test.checkpoint()
+    test.pass('1s')
+    expect(test.rowsOf('rings')).toEqual(['ring a 1 at 10000 for 7'])
+    // The checkpoint was before it rang: it is late now, and rings at once.
+    test.pass('1s')
+    test.crash({ shards: 2 })
+    expect(test.rowsOf('rings')).toEqual(['ring a 1 at 11000 for 7'])
+    await test.checkpoint()
+    test.crash()
+    expect(test.rowsOf('rings')).toHaveLength(1)
+    test.pass('8s')
+    expect(test.takeRowsOf('rings').at(-1)).toBe('ring b 2 at 19000 for 7')
+    test.source('rows').push([at(8)])
+    test.end()
+    expect(test.takeRowsOf('rings')).toEqual(['ring a 2 at 19000 for 1767225619000'])
+    expect(test.status).toBe('completed')
+  })
+
   it('ranks rows, rolling and by window', async () => {
     const greatest = (a: Row, b: Row): number => b.v - a.v
     const build = (rows: Keyed): void => {

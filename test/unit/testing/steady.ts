@@ -58,9 +58,9 @@ async function outputsOf(
   if (seed === undefined) {
     for (const [source, all] of Object.entries(rows)) for (const row of all) push(test, subject, source, [row])
     test.end()
-    test.run()
+    await toEnd(test, () => test.step())
   } else {
-    feedInPieces(test, subject, seed, luck)
+    await feedInPieces(test, subject, seed, luck)
   }
   expect(test.status).toBe('completed')
   const handedOn = stages.map(stage => [stage, texts(test.rowsOf(stage))] as const)
@@ -68,7 +68,7 @@ async function outputsOf(
   return Object.fromEntries([...handedOn, ...written])
 }
 
-function feedInPieces(test: TestJob, subject: Subject, seed: number, luck: BadLuck): void {
+async function feedInPieces(test: TestJob, subject: Subject, seed: number, luck: BadLuck): Promise<void> {
   const random = seededRandom(seed * 31)
   const left = new Map<string, unknown[]>(Object.entries(subject.rows).map(([source, all]) => [source, [...all]]))
   let crashesLeft = luck.crashes
@@ -86,11 +86,27 @@ function feedInPieces(test: TestJob, subject: Subject, seed: number, luck: BadLu
     if (all.length === 0) left.delete(source)
     let steps = randomInteger(random, 12)
     while (steps > 0 && step()) steps -= 1
+    // Promises of the rows so far, or of some of them.
+    if (random.next() < 0.2) await nextTurn()
   }
   test.end()
-  let isMore = true
-  while (isMore) isMore = step()
+  await toEnd(test, step)
 }
+
+/** Steps, and turns of the event loop when nothing moves without them. */
+async function toEnd(test: TestJob, step: () => boolean): Promise<void> {
+  for (let turns = 0; turns < turnsMax && test.status === 'running'; turns += 1) {
+    let isMore = true
+    while (isMore) isMore = step()
+    if (test.status === 'running') await nextTurn()
+  }
+}
+
+const turnsMax = 5000
+const nextTurn = (): Promise<void> =>
+  new Promise<void>(resolve => {
+    setImmediate(resolve)
+  })
 
 function push(test: TestJob, { partOf = keyOf }: Subject, source: string, rows: readonly unknown[]): void {
   for (const row of rows) test.source(source).push([row], { split: partNumber(partOf(row)) })

@@ -99,6 +99,7 @@ export class ColumnPanes implements ObjectUndo {
       this.#flags = new Uint8Array(this.#sections)
     }
     this.#queue = new WriteQueue(state, {
+      partitionOf: ({ section }) => Math.floor(section / sectionsPerPartition),
       markOf: ({ pane, section }) => pane.marks[section] as number,
       setMark: ({ pane, section }, interval) => {
         pane.marks[section] = interval

@@ -13,6 +13,7 @@ import type { KeyCodec } from '../../../keys/key-codec.ts'
 import type { Aggregates } from '../../graph/aggregate.ts'
 import { type KeyEntry, KeyTable } from '../../state/key-table.ts'
 import { KeyTimers } from '../../state/key-timers.ts'
+import type { Queried } from '../../state/queried.ts'
 import type { StageState, Stateful } from '../../state/stage-state.ts'
 import { Batch } from '../batch.ts'
 import { checkEmitted, type Due, Operator } from '../operator.ts'
@@ -43,7 +44,7 @@ type Entry = KeyEntry<Session[]>
 const timerName = 's'
 const never = Number.POSITIVE_INFINITY
 
-export class SessionWindowOperator extends Operator implements Due, Stateful {
+export class SessionWindowOperator extends Operator implements Due, Stateful, Queried {
   readonly state: StageState
   readonly #gapMs: number
   readonly #latenessMs: number
@@ -100,6 +101,10 @@ export class SessionWindowOperator extends Operator implements Due, Stateful {
     counted[this.stage] = (counted[this.stage] as number) + late.size
     this.emitAside(late)
     late.clear()
+  }
+
+  recordNow(key: Uint8Array, partition: number): Uint8Array | undefined {
+    return this.#keys.recordNow(key, partition)
   }
 
   #add(batch: Batch, at: number): void {

@@ -2,6 +2,7 @@
  * A job on virtual shards with checkpoints, driven by one seed: units, frames, barriers, commits and crashes in any order. The master
  * here is a plain loop; the tasks, exchange, state and records are the real ones.
  */
+import type { RestorePoint } from '../../../../src/streaming/master/record.ts'
 import { NearstateError } from '../../../../src/base/errors.ts'
 import type { ShardId } from '../../../../src/base/ids.ts'
 import { type Random, randomInteger } from '../../../../src/base/random.ts'
@@ -12,10 +13,10 @@ import { type CheckpointRules, everyCheckpointRule } from '../../../../src/strea
 import { readFrame } from '../../../../src/streaming/exchange/frame.ts'
 import { mapsOf } from '../../../../src/streaming/execution/plan.ts'
 import { ShardTask } from '../../../../src/streaming/execution/shard-task.ts'
-import { assignmentOf } from '../../../../src/streaming/graph/assignment-of.ts'
+import { assignmentOf, layoutOf } from '../../../../src/streaming/graph/assignment-of.ts'
 import { buildJob, type Job } from '../../../../src/streaming/graph/job.ts'
 import type { SourceConnector } from '../../../../src/streaming/source.ts'
-import { MemoryState, type RestorePoint } from '../../../../src/streaming/state/memory-state.ts'
+import { MemoryState } from '../../../../src/streaming/state/memory-state.ts'
 import { decodeValue, encodeValue } from '../../../../src/wire/value-codec.ts'
 
 export interface RunOptions {
@@ -133,7 +134,7 @@ class Cluster {
     }
     for (let partition = 0; partition < this.#partitions; partition += 1) this.#state.begin(partition, attempt, restore)
     const splits = await this.#splits(restore)
-    const assignment = assignmentOf({ version: 1, state }, this.#built.graph, splits)
+    const assignment = assignmentOf(layoutOf({ version: 1, state }, this.#built.graph.name), this.#built.graph, splits)
     const maps = new Map(mapsOf(this.#built).map(({ map, keyCodec }) => [map, this.#maps.open(map, keyCodec)] as const))
     this.#tasks = ids.map((_, self) => {
       const store = this.#state.store(attempt, restore, say => this.#later.push(say))

@@ -51,6 +51,7 @@ const sinkOf = (sink: MemorySink, attempt: number, rules = everyCheckpointRule) 
     task: { job: 'j', jobId: 'id', stage: 'out', attempt, task: 'shard' },
     codec,
     wake: () => undefined,
+    isCheckpointed: true,
     rules,
   })
 
@@ -72,7 +73,7 @@ function barrier(
   const store = state.store(attempt, restore)
   operator.passBarrier(n)
   expect(operator.isPreparing).toBe(false)
-  for (const { partition, stage, key, value } of operator.takeRecords(4)) store.write(partition, stage, key, value, n)
+  for (const { partition, stage, key, value } of operator.takeRecords(4)) store.write(partition, stage, [{ key, value }], n)
   for (let partition = 0; partition < 4; partition += 1) store.endBarrier(partition, n, encodeValue([]), () => undefined)
 }
 

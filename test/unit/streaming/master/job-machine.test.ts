@@ -4,7 +4,16 @@ import type { BarrierAnswer } from '../../../../src/streaming/checkpoint/task-ch
 import { type JobAction, JobMachine } from '../../../../src/streaming/master/job-machine.ts'
 import { newRun, type RunRecord } from '../../../../src/streaming/master/record.ts'
 
-const answer = (n: number, ended = false): BarrierAnswer => ({ n, ended, bytes: 10, records: 1, alignMs: 0, writeMs: 0, commitMs: 0 })
+const answer = (n: number, ended = false): BarrierAnswer => ({
+  n,
+  ended,
+  bytes: 10,
+  records: 1,
+  alignMs: 0,
+  writeMs: 0,
+  commitMs: 0,
+  stages: [],
+})
 const kinds = (actions: readonly JobAction[]): readonly string[] => actions.map(({ kind }) => kind)
 
 /** A machine whose writes succeed at once, and that has `shards` shards which are ready at once, if asked so. */
@@ -89,6 +98,8 @@ describe('a job machine', () => {
     expect(kinds(driven.settle())).toEqual(['stop', 'cas', 'start', 'run', 'cas'])
     expect(driven.record).toMatchObject({ attempt: 2, checkpoint: 0, restore: { attempt: 1, n: 1 }, restarts: 1, status: 'running' })
     driven.machine.lost(2, 'again', 1600)
+    expect(kinds(driven.settle())).toEqual(['stop'])
+    driven.machine.tick(1700)
     driven.settle()
     expect(driven.record).toMatchObject({ attempt: 3, restore: { attempt: 1, n: 1 }, restarts: 2 })
   })
@@ -134,9 +145,11 @@ describe('a job machine', () => {
     driven.at(1000)
     expect(driven.at(11_000)).toEqual([{ kind: 'barrier', attempt: 1, n: 3, c: 1 }])
     expect(driven.at(21_000)).toEqual([{ kind: 'barrier', attempt: 1, n: 4, c: 1 }])
+    driven.machine.waits('stage "slow" (its state is being written) on shard 2 of 3')
+    driven.machine.waits('')
     expect(kinds(driven.at(31_000))).toEqual(['stop'])
     expect(kinds(driven.at(31_100))).toEqual(['cas', 'start', 'run', 'cas'])
-    expect(driven.record.failure?.message).toMatch(/3 checkpoints in a row/)
+    expect(driven.record.failure?.message).toMatch(/3 checkpoints in a row.*waited for stage "slow"/)
   })
 
   it('waits longer after each failure, and fails the job after its limit with the cause on the record', () => {

@@ -3,13 +3,14 @@
  * late for, with barriers written in slices between other units, with units that are cut off and run again, and with crashes after
  * which other shards go on from the last checkpoint. What it gives is what an exactly-once sink would have.
  */
+import type { RestorePoint } from '../../../../src/streaming/master/record.ts'
 import { decodeValue, encodeValue } from '../../../../src/wire/value-codec.ts'
 import type { OnError } from '../../../../src/streaming/graph/job-graph.ts'
 import { Batch } from '../../../../src/streaming/operators/batch.ts'
 import { type Due, hasDue, Operator } from '../../../../src/streaming/operators/operator.ts'
 import { ReplaySignal, Unit } from '../../../../src/streaming/operators/unit.ts'
 import type { StateStore } from '../../../../src/streaming/ports.ts'
-import { MemoryState, type RestorePoint } from '../../../../src/streaming/state/memory-state.ts'
+import { MemoryState } from '../../../../src/streaming/state/memory-state.ts'
 import { type StageMark, StageState } from '../../../../src/streaming/state/stage-state.ts'
 
 export interface Event {

@@ -164,7 +164,20 @@ export interface SubmitJobRequest {
   sourceMap: Buffer;
   /** JSON; empty: none. */
   argsJson: string;
+  /** exactly-once, at-least-once or none; empty: exactly-once. */
+  guarantee: string;
+  /** 0: 1000. */
+  checkpointIntervalMs: number;
+  /** A savepoint to start from: JOB/LABEL; empty: with nothing. */
+  from: string;
+  /** State of the savepoint that does not fit the code is left out. */
+  allowStateLoss: boolean;
   forwarded?: boolean | undefined;
+}
+
+/** JSON, docs/reference/json.md. */
+export interface JobCheck {
+  json: string;
 }
 
 export interface JobRequest {
@@ -177,12 +190,91 @@ export interface JobDocument {
   json: string;
 }
 
+export interface SavepointRequest {
+  job: string;
+  label: string;
+  forwarded?: boolean | undefined;
+}
+
+export interface SavepointDocument {
+  /** The JSON of one element of `nearstate job savepoints --json`. */
+  json: string;
+}
+
+export interface ListSavepointsRequest {
+  forwarded?: boolean | undefined;
+}
+
+export interface ListSavepointsResponse {
+  savepoints: SavepointDocument[];
+}
+
+export interface DeleteSavepointResponse {
+}
+
 export interface ListJobsRequest {
   forwarded?: boolean | undefined;
 }
 
 export interface ListJobsResponse {
   jobs: JobDocument[];
+}
+
+export interface DescribeJobStateRequest {
+  job: string;
+  stage: string;
+  forwarded?: boolean | undefined;
+}
+
+export interface JobStateDescription {
+  /** JSON, see src/wire/state-values.ts. */
+  json: string;
+}
+
+/** A checkpoint: the attempt that took it, and its number in it. */
+export interface CheckpointPoint {
+  attempt: number;
+  n: number;
+}
+
+export interface ReadJobStateRequest {
+  job: string;
+  stage: string;
+  partition: number;
+  /** Encoded; absent: a page of all keys. */
+  key?:
+    | Buffer
+    | undefined;
+  /** Of the page before; empty: the first page. */
+  cursor: Buffer;
+  /** Records of a page at the most; 0: as many as a page takes. */
+  limit: number;
+  keysOnly: boolean;
+  /** What the stage works with now, of one key; else what the last checkpoint has. */
+  live: boolean;
+  /** While no attempt runs: the last checkpoint, final as long as no attempt above last_attempt has begun. */
+  settled: CheckpointPoint | undefined;
+  lastAttempt: number;
+  /** Of rows collected: nothing newer than this checkpoint. */
+  upTo: CheckpointPoint | undefined;
+  forwarded?: boolean | undefined;
+}
+
+export interface ReadJobStateResponse {
+  /** False: no attempt stands open there, and `settled` is absent or outdated. Describe again. */
+  known: boolean;
+  /** The last one that has begun in the partition. */
+  attempt: number;
+  /** As of which the answer is; of a live read only its attempt says something. */
+  checkpoint:
+    | CheckpointPoint
+    | undefined;
+  /** Of one key: its record; absent: there is none. */
+  value?:
+    | Buffer
+    | undefined;
+  /** A ScanPage of records. */
+  page: Buffer;
 }
 
 export interface RecoverPartitionsRequest {
@@ -1702,7 +1794,17 @@ export const DeployFunctionsResponse: MessageFns<DeployFunctionsResponse> = {
 };
 
 function createBaseSubmitJobRequest(): SubmitJobRequest {
-  return { name: "", bundle: Buffer.alloc(0), sourceMap: Buffer.alloc(0), argsJson: "", forwarded: undefined };
+  return {
+    name: "",
+    bundle: Buffer.alloc(0),
+    sourceMap: Buffer.alloc(0),
+    argsJson: "",
+    guarantee: "",
+    checkpointIntervalMs: 0,
+    from: "",
+    allowStateLoss: false,
+    forwarded: undefined,
+  };
 }
 
 export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
@@ -1718,6 +1820,18 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
     }
     if (message.argsJson !== "") {
       writer.uint32(34).string(message.argsJson);
+    }
+    if (message.guarantee !== "") {
+      writer.uint32(42).string(message.guarantee);
+    }
+    if (message.checkpointIntervalMs !== 0) {
+      writer.uint32(48).uint32(message.checkpointIntervalMs);
+    }
+    if (message.from !== "") {
+      writer.uint32(58).string(message.from);
+    }
+    if (message.allowStateLoss !== false) {
+      writer.uint32(64).bool(message.allowStateLoss);
     }
     if (message.forwarded !== undefined) {
       writer.uint32(120).bool(message.forwarded);
@@ -1770,12 +1884,90 @@ export const SubmitJobRequest: MessageFns<SubmitJobRequest> = {
             message.argsJson = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.guarantee = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.checkpointIntervalMs = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.allowStateLoss = reader.bool();
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
             }
 
             message.forwarded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJobCheck(): JobCheck {
+  return { json: "" };
+}
+
+export const JobCheck: MessageFns<JobCheck> = {
+  encode(message: JobCheck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobCheck {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobCheck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
             continue;
           }
         }
@@ -1894,6 +2086,247 @@ export const JobDocument: MessageFns<JobDocument> = {
   },
 };
 
+function createBaseSavepointRequest(): SavepointRequest {
+  return { job: "", label: "", forwarded: undefined };
+}
+
+export const SavepointRequest: MessageFns<SavepointRequest> = {
+  encode(message: SavepointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.label !== "") {
+      writer.uint32(18).string(message.label);
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SavepointRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSavepointRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.label = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSavepointDocument(): SavepointDocument {
+  return { json: "" };
+}
+
+export const SavepointDocument: MessageFns<SavepointDocument> = {
+  encode(message: SavepointDocument, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SavepointDocument {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSavepointDocument();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListSavepointsRequest(): ListSavepointsRequest {
+  return { forwarded: undefined };
+}
+
+export const ListSavepointsRequest: MessageFns<ListSavepointsRequest> = {
+  encode(message: ListSavepointsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSavepointsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSavepointsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListSavepointsResponse(): ListSavepointsResponse {
+  return { savepoints: [] };
+}
+
+export const ListSavepointsResponse: MessageFns<ListSavepointsResponse> = {
+  encode(message: ListSavepointsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.savepoints) {
+      SavepointDocument.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSavepointsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSavepointsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.savepoints.push(SavepointDocument.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDeleteSavepointResponse(): DeleteSavepointResponse {
+  return {};
+}
+
+export const DeleteSavepointResponse: MessageFns<DeleteSavepointResponse> = {
+  encode(_: DeleteSavepointResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteSavepointResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteSavepointResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseListJobsRequest(): ListJobsRequest {
   return { forwarded: undefined };
 }
@@ -1971,6 +2404,447 @@ export const ListJobsResponse: MessageFns<ListJobsResponse> = {
             }
 
             message.jobs.push(JobDocument.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDescribeJobStateRequest(): DescribeJobStateRequest {
+  return { job: "", stage: "", forwarded: undefined };
+}
+
+export const DescribeJobStateRequest: MessageFns<DescribeJobStateRequest> = {
+  encode(message: DescribeJobStateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.stage !== "") {
+      writer.uint32(18).string(message.stage);
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DescribeJobStateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDescribeJobStateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stage = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJobStateDescription(): JobStateDescription {
+  return { json: "" };
+}
+
+export const JobStateDescription: MessageFns<JobStateDescription> = {
+  encode(message: JobStateDescription, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobStateDescription {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobStateDescription();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCheckpointPoint(): CheckpointPoint {
+  return { attempt: 0, n: 0 };
+}
+
+export const CheckpointPoint: MessageFns<CheckpointPoint> = {
+  encode(message: CheckpointPoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.attempt !== 0) {
+      writer.uint32(8).uint32(message.attempt);
+    }
+    if (message.n !== 0) {
+      writer.uint32(16).uint32(message.n);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckpointPoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckpointPoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.n = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReadJobStateRequest(): ReadJobStateRequest {
+  return {
+    job: "",
+    stage: "",
+    partition: 0,
+    key: undefined,
+    cursor: Buffer.alloc(0),
+    limit: 0,
+    keysOnly: false,
+    live: false,
+    settled: undefined,
+    lastAttempt: 0,
+    upTo: undefined,
+    forwarded: undefined,
+  };
+}
+
+export const ReadJobStateRequest: MessageFns<ReadJobStateRequest> = {
+  encode(message: ReadJobStateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.stage !== "") {
+      writer.uint32(18).string(message.stage);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(24).uint32(message.partition);
+    }
+    if (message.key !== undefined) {
+      writer.uint32(34).bytes(message.key);
+    }
+    if (message.cursor.length !== 0) {
+      writer.uint32(42).bytes(message.cursor);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(48).uint32(message.limit);
+    }
+    if (message.keysOnly !== false) {
+      writer.uint32(56).bool(message.keysOnly);
+    }
+    if (message.live !== false) {
+      writer.uint32(64).bool(message.live);
+    }
+    if (message.settled !== undefined) {
+      CheckpointPoint.encode(message.settled, writer.uint32(74).fork()).join();
+    }
+    if (message.lastAttempt !== 0) {
+      writer.uint32(80).uint32(message.lastAttempt);
+    }
+    if (message.upTo !== undefined) {
+      CheckpointPoint.encode(message.upTo, writer.uint32(90).fork()).join();
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadJobStateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadJobStateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stage = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.cursor = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.keysOnly = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.live = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.settled = CheckpointPoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.lastAttempt = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.upTo = CheckpointPoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReadJobStateResponse(): ReadJobStateResponse {
+  return { known: false, attempt: 0, checkpoint: undefined, value: undefined, page: Buffer.alloc(0) };
+}
+
+export const ReadJobStateResponse: MessageFns<ReadJobStateResponse> = {
+  encode(message: ReadJobStateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.known !== false) {
+      writer.uint32(8).bool(message.known);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.checkpoint !== undefined) {
+      CheckpointPoint.encode(message.checkpoint, writer.uint32(26).fork()).join();
+    }
+    if (message.value !== undefined) {
+      writer.uint32(34).bytes(message.value);
+    }
+    if (message.page.length !== 0) {
+      writer.uint32(42).bytes(message.page);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadJobStateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadJobStateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.known = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.checkpoint = CheckpointPoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.page = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -2247,6 +3121,18 @@ export const AdminDefinition = {
       responseStream: false,
       options: {},
     },
+    /**
+     * All that a submit would look at, without starting anything: JobCheck names what is wrong. With an empty bundle: of the job of that name,
+     * as it was submitted (NOT_FOUND when there is none). A bundle that describes no job is refused as by SubmitJob. Idempotent.
+     */
+    checkJob: {
+      name: "CheckJob",
+      requestType: SubmitJobRequest as typeof SubmitJobRequest,
+      requestStream: false,
+      responseType: JobCheck as typeof JobCheck,
+      responseStream: false,
+      options: {},
+    },
     listJobs: {
       name: "ListJobs",
       requestType: ListJobsRequest as typeof ListJobsRequest,
@@ -2269,6 +3155,71 @@ export const AdminDefinition = {
       requestType: JobRequest as typeof JobRequest,
       requestStream: false,
       responseType: JobDocument as typeof JobDocument,
+      responseStream: false,
+      options: {},
+    },
+    /** After a last checkpoint; answers when all tasks have stopped. Idempotent. */
+    suspendJob: {
+      name: "SuspendJob",
+      requestType: JobRequest as typeof JobRequest,
+      requestStream: false,
+      responseType: JobDocument as typeof JobDocument,
+      responseStream: false,
+      options: {},
+    },
+    /** From the last checkpoint on; answers when its tasks run. Idempotent. */
+    resumeJob: {
+      name: "ResumeJob",
+      requestType: JobRequest as typeof JobRequest,
+      requestStream: false,
+      responseType: JobDocument as typeof JobDocument,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * How the state of a stage is to be read. NOT_FOUND when there is no such job or stage, INVALID_ARGUMENT for one that has nothing to
+     * read, CONFLICT when it has gone with its job. Idempotent.
+     */
+    describeJobState: {
+      name: "DescribeJobState",
+      requestType: DescribeJobStateRequest as typeof DescribeJobStateRequest,
+      requestStream: false,
+      responseType: JobStateDescription as typeof JobStateDescription,
+      responseStream: false,
+      options: {},
+    },
+    /** State of a stage in one partition, from the shard that has it. Any node takes the call. Idempotent. */
+    readJobState: {
+      name: "ReadJobState",
+      requestType: ReadJobStateRequest as typeof ReadJobStateRequest,
+      requestStream: false,
+      responseType: ReadJobStateResponse as typeof ReadJobStateResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Copies the job's next checkpoint out under a label; answers when it is whole. */
+    makeSavepoint: {
+      name: "MakeSavepoint",
+      requestType: SavepointRequest as typeof SavepointRequest,
+      requestStream: false,
+      responseType: SavepointDocument as typeof SavepointDocument,
+      responseStream: false,
+      options: {},
+    },
+    listSavepoints: {
+      name: "ListSavepoints",
+      requestType: ListSavepointsRequest as typeof ListSavepointsRequest,
+      requestStream: false,
+      responseType: ListSavepointsResponse as typeof ListSavepointsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Answers when no job can start from it any more. */
+    deleteSavepoint: {
+      name: "DeleteSavepoint",
+      requestType: SavepointRequest as typeof SavepointRequest,
+      requestStream: false,
+      responseType: DeleteSavepointResponse as typeof DeleteSavepointResponse,
       responseStream: false,
       options: {},
     },

@@ -58,18 +58,57 @@ export interface DropMapRequest {
 export interface DropMapResponse {
 }
 
-export interface StartJobRequest {
+export interface OpenJobRequest {
   job: string;
   attempt: number;
   /** Bundle in the system map. */
   hash: string;
   argsJson: string;
+  /** JSON: shards in order, owner shard of each partition. */
+  layoutJson: string;
+  /** exactly-once, at-least-once or none. */
+  guarantee: string;
+  /** The checkpoint from which it goes on; attempt 0: none. */
+  restoreAttempt: number;
+  restoreN: number;
+  /** JSON: the savepoint that the restore point is made of, if it is not there yet; empty: none. */
+  savepointJson: string;
+}
+
+export interface OpenJobResponse {
+  /** Of each shard. */
+  graphHashes: string[];
+  /** JSON, of each shard: per source, the splits of the restore point that are at home there. */
+  splitsJson: string[];
+}
+
+export interface StartJobRequest {
+  job: string;
+  attempt: number;
   /** JSON of the assignment: shards in order, splits of each source per shard, owner shard of each partition. */
   assignmentJson: string;
 }
 
 export interface StartJobResponse {
-  graphHashes: string[];
+}
+
+export interface BarrierJobRequest {
+  job: string;
+  attempt: number;
+  n: number;
+  committed: number;
+}
+
+/** JSON: per shard its index in the layout, and its answer. */
+export interface BarrierJobResponse {
+  json: string;
+}
+
+export interface CommitJobRequest {
+  job: string;
+  attempt: number;
+  n: number;
+  isLast: boolean;
 }
 
 export interface RunJobRequest {
@@ -78,6 +117,29 @@ export interface RunJobRequest {
 }
 
 export interface RunJobResponse {
+}
+
+export interface DropJobRequest {
+  job: string;
+  attempt: number;
+  keep: string[];
+}
+
+/** Partitions of which nothing is left. */
+export interface DropJobResponse {
+  partitions: number[];
+}
+
+export interface SavepointJobRequest {
+  job: string;
+  attempt: number;
+  n: number;
+  savepoint: string;
+}
+
+/** Indexes of its shards in the layout. */
+export interface SavepointJobResponse {
+  shards: number[];
 }
 
 export interface JobProgressResponse {
@@ -560,12 +622,22 @@ export const DropMapResponse: MessageFns<DropMapResponse> = {
   },
 };
 
-function createBaseStartJobRequest(): StartJobRequest {
-  return { job: "", attempt: 0, hash: "", argsJson: "", assignmentJson: "" };
+function createBaseOpenJobRequest(): OpenJobRequest {
+  return {
+    job: "",
+    attempt: 0,
+    hash: "",
+    argsJson: "",
+    layoutJson: "",
+    guarantee: "",
+    restoreAttempt: 0,
+    restoreN: 0,
+    savepointJson: "",
+  };
 }
 
-export const StartJobRequest: MessageFns<StartJobRequest> = {
-  encode(message: StartJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const OpenJobRequest: MessageFns<OpenJobRequest> = {
+  encode(message: OpenJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.job !== "") {
       writer.uint32(10).string(message.job);
     }
@@ -578,13 +650,25 @@ export const StartJobRequest: MessageFns<StartJobRequest> = {
     if (message.argsJson !== "") {
       writer.uint32(34).string(message.argsJson);
     }
-    if (message.assignmentJson !== "") {
-      writer.uint32(42).string(message.assignmentJson);
+    if (message.layoutJson !== "") {
+      writer.uint32(42).string(message.layoutJson);
+    }
+    if (message.guarantee !== "") {
+      writer.uint32(50).string(message.guarantee);
+    }
+    if (message.restoreAttempt !== 0) {
+      writer.uint32(56).uint32(message.restoreAttempt);
+    }
+    if (message.restoreN !== 0) {
+      writer.uint32(64).uint32(message.restoreN);
+    }
+    if (message.savepointJson !== "") {
+      writer.uint32(74).string(message.savepointJson);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): StartJobRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenJobRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -593,7 +677,7 @@ export const StartJobRequest: MessageFns<StartJobRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseStartJobRequest();
+      const message = createBaseOpenJobRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -634,6 +718,163 @@ export const StartJobRequest: MessageFns<StartJobRequest> = {
               break;
             }
 
+            message.layoutJson = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.guarantee = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.restoreAttempt = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.restoreN = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.savepointJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOpenJobResponse(): OpenJobResponse {
+  return { graphHashes: [], splitsJson: [] };
+}
+
+export const OpenJobResponse: MessageFns<OpenJobResponse> = {
+  encode(message: OpenJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.graphHashes) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.splitsJson) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.graphHashes.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.splitsJson.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStartJobRequest(): StartJobRequest {
+  return { job: "", attempt: 0, assignmentJson: "" };
+}
+
+export const StartJobRequest: MessageFns<StartJobRequest> = {
+  encode(message: StartJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.assignmentJson !== "") {
+      writer.uint32(42).string(message.assignmentJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StartJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStartJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
             message.assignmentJson = reader.string();
             continue;
           }
@@ -651,14 +892,11 @@ export const StartJobRequest: MessageFns<StartJobRequest> = {
 };
 
 function createBaseStartJobResponse(): StartJobResponse {
-  return { graphHashes: [] };
+  return {};
 }
 
 export const StartJobResponse: MessageFns<StartJobResponse> = {
-  encode(message: StartJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.graphHashes) {
-      writer.uint32(10).string(v!);
-    }
+  encode(_: StartJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -675,12 +913,208 @@ export const StartJobResponse: MessageFns<StartJobResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseBarrierJobRequest(): BarrierJobRequest {
+  return { job: "", attempt: 0, n: 0, committed: 0 };
+}
+
+export const BarrierJobRequest: MessageFns<BarrierJobRequest> = {
+  encode(message: BarrierJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.n !== 0) {
+      writer.uint32(24).uint32(message.n);
+    }
+    if (message.committed !== 0) {
+      writer.uint32(32).uint32(message.committed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BarrierJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBarrierJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
           case 1: {
             if (tag !== 10) {
               break;
             }
 
-            message.graphHashes.push(reader.string());
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.n = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.committed = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseBarrierJobResponse(): BarrierJobResponse {
+  return { json: "" };
+}
+
+export const BarrierJobResponse: MessageFns<BarrierJobResponse> = {
+  encode(message: BarrierJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BarrierJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBarrierJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCommitJobRequest(): CommitJobRequest {
+  return { job: "", attempt: 0, n: 0, isLast: false };
+}
+
+export const CommitJobRequest: MessageFns<CommitJobRequest> = {
+  encode(message: CommitJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.n !== 0) {
+      writer.uint32(24).uint32(message.n);
+    }
+    if (message.isLast !== false) {
+      writer.uint32(32).bool(message.isLast);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.n = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isLast = reader.bool();
             continue;
           }
         }
@@ -775,6 +1209,273 @@ export const RunJobResponse: MessageFns<RunJobResponse> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDropJobRequest(): DropJobRequest {
+  return { job: "", attempt: 0, keep: [] };
+}
+
+export const DropJobRequest: MessageFns<DropJobRequest> = {
+  encode(message: DropJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    for (const v of message.keep) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.keep.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDropJobResponse(): DropJobResponse {
+  return { partitions: [] };
+}
+
+export const DropJobResponse: MessageFns<DropJobResponse> = {
+  encode(message: DropJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partitions.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.partitions) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.partitions.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.partitions.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSavepointJobRequest(): SavepointJobRequest {
+  return { job: "", attempt: 0, n: 0, savepoint: "" };
+}
+
+export const SavepointJobRequest: MessageFns<SavepointJobRequest> = {
+  encode(message: SavepointJobRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.n !== 0) {
+      writer.uint32(24).uint32(message.n);
+    }
+    if (message.savepoint !== "") {
+      writer.uint32(34).string(message.savepoint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SavepointJobRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSavepointJobRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.n = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.savepoint = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSavepointJobResponse(): SavepointJobResponse {
+  return { shards: [] };
+}
+
+export const SavepointJobResponse: MessageFns<SavepointJobResponse> = {
+  encode(message: SavepointJobResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shards.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.shards) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SavepointJobResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSavepointJobResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.shards.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.shards.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1468,7 +2169,16 @@ export const ControlDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Starts an attempt of a job on every shard of the node; answers with each shard's graph hash when tasks stand ready. */
+    /** Begins an attempt of a job on every shard of the node: when it answers, its start is in the logs of their partitions. */
+    openJob: {
+      name: "OpenJob",
+      requestType: OpenJobRequest as typeof OpenJobRequest,
+      requestStream: false,
+      responseType: OpenJobResponse as typeof OpenJobResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Makes the tasks of an attempt that was opened; answers when they stand ready. */
     startJob: {
       name: "StartJob",
       requestType: StartJobRequest as typeof StartJobRequest,
@@ -1483,6 +2193,33 @@ export const ControlDefinition = {
       requestType: RunJobRequest as typeof RunJobRequest,
       requestStream: false,
       responseType: RunJobResponse as typeof RunJobResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A checkpoint's barrier; answers when every shard of the node has done it. */
+    barrierJob: {
+      name: "BarrierJob",
+      requestType: BarrierJobRequest as typeof BarrierJobRequest,
+      requestStream: false,
+      responseType: BarrierJobResponse as typeof BarrierJobResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A checkpoint is committed. Repeated until answered. */
+    commitJob: {
+      name: "CommitJob",
+      requestType: CommitJobRequest as typeof CommitJobRequest,
+      requestStream: false,
+      responseType: RunJobResponse as typeof RunJobResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** The job has ended with this attempt: its state goes, but for some stages. */
+    dropJob: {
+      name: "DropJob",
+      requestType: DropJobRequest as typeof DropJobRequest,
+      requestStream: false,
+      responseType: DropJobResponse as typeof DropJobResponse,
       responseStream: false,
       options: {},
     },
@@ -1510,6 +2247,15 @@ export const ControlDefinition = {
       requestType: BeatRequest as typeof BeatRequest,
       requestStream: false,
       responseType: BeatResponse as typeof BeatResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Copies the checkpoint that was committed last out under a name; answers when the node's part of it is whole. */
+    savepointJob: {
+      name: "SavepointJob",
+      requestType: SavepointJobRequest as typeof SavepointJobRequest,
+      requestStream: false,
+      responseType: SavepointJobResponse as typeof SavepointJobResponse,
       responseStream: false,
       options: {},
     },
