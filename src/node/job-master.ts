@@ -10,17 +10,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
 import { coordinatorKeys } from '../membership/cluster-state.ts'
-import { isReachable } from '../membership/replica-transitions.ts'
 import type { Bundle, ShardAnswers } from '../shard/protocol.ts'
 import type { Guarantee } from '../streaming/checkpoint/barrier-flow.ts'
 import { type JobGraph, parseGraph } from '../streaming/graph/job-graph.ts'
 import { checkSubmit, type Finding, type SubmitContext, submitError } from '../streaming/graph/submit-checks.ts'
-import { isEnded, newRun } from '../streaming/master/record.ts'
+import { isEnded, newRun, type RunRecord } from '../streaming/master/record.ts'
 import type { StateDescription } from '../wire/state-values.ts'
 import { type BundleStore, bundleOf } from './bundle-store.ts'
 import { checkedSources, type JobCheckJson, jobCheck } from './job-check.ts'
 import type { JobDocumentJson, JobOrigin, JobRecord } from './job-record.ts'
-import { checkJobName, jobDocument } from './job-record.ts'
+import { checkJobName, jobDocument, remainsOf } from './job-record.ts'
+import { JobRemains } from './job-remains.ts'
 import { JobSavepoints } from './job-savepoints.ts'
 import { collectingStages, describeKeptRows, describeState } from './job-state-description.ts'
 import { JobRun, type JobRunNeeds } from './job-run.ts'
@@ -57,7 +57,6 @@ const activeJobsMax = 64
 /** Ended jobs that stay listed; older ones are forgotten when another is submitted. */
 const endedJobsMax = 200
 const adoptRetryMs = 1000
-const dropTimeoutMs = 60_000
 const defaultIntervalMs = 1000
 const intervalMinMs = 10
 const intervalMaxMs = 24 * 3_600_000
@@ -72,6 +71,7 @@ export class JobMaster {
   #leading = false
   #closed = false
   readonly savepoints: JobSavepoints
+  readonly #remains: JobRemains
 
   constructor(options: JobMasterOptions) {
     this.#options = options
@@ -81,6 +81,7 @@ export class JobMaster {
       recordOf: async name => (await this.#read(name)).record,
       records: () => this.#records(),
     })
+    this.#remains = new JobRemains({ ...options, removeCode: hash => this.#removeCode(hash) })
   }
 
   /** Called when the cluster state changed. */
@@ -206,7 +207,6 @@ export class JobMaster {
     for (const run of this.#runs.values()) run.release()
   }
 
-  /** Jobs by status, for metrics. */
   /** A job that has not ended uses this bundle. */
   async uses(hash: string): Promise<boolean> {
     return (await this.#records()).some(record => record.hash === hash && !isEnded(record.run))
@@ -216,6 +216,7 @@ export class JobMaster {
   stop(): void {
     this.#leading = false
     this.savepoints.stop()
+    this.#remains.stop()
     for (const run of this.#runs.values()) run.abandon()
     this.#runs.clear()
     this.release()
@@ -254,8 +255,7 @@ export class JobMaster {
       const run = this.#add(record, version)
       run.begin()
       await run.started
-      // One with checkpoints frees them with its first.
-      if (last !== undefined && order.guarantee === 'none') void this.#forgetRows(last).catch(error => this.#warnOfRest(name, error))
+      this.#remains.poke()
       return run.record
     } catch (error) {
       const { record: refused } = await this.#read(name)
@@ -263,9 +263,10 @@ export class JobMaster {
       await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(name), current => {
         if (current?.id !== record.id || !isRefused(current, record.run.attempt)) return undefined
         return last === undefined
-          ? { ...current, run: { ...current.run, status: 'failed' } }
-          : { ...last, run: { ...last.run, attempt: refused.run.attempt } }
+          ? refusedRecord(current, { ...current.run, status: 'failed' })
+          : refusedRecord(last, { ...last.run, attempt: refused.run.attempt })
       })
+      this.#remains.poke()
       throw error
     }
   }
@@ -293,6 +294,8 @@ export class JobMaster {
         warnings,
         collects,
         submittedAtMs: clock.wallTimeMs(),
+        // One with checkpoints frees them with its first.
+        ...(guarantee === 'none' && current !== undefined ? { remains: { attempt, keep: [] } } : {}),
         ...begins,
         nodes: [],
         primaries: '',
@@ -334,9 +337,7 @@ export class JobMaster {
   }
 
   async #handleOver(run: JobRun, how: 'ended' | 'deposed'): Promise<void> {
-    const { record } = run
-    const { name, hash } = record
-    const { log, bundles } = this.#options
+    const { name, run: state } = run.record
     if (this.#runs.get(name) === run) this.#runs.delete(name)
     if (how === 'deposed') {
       // Two that both take themselves for the leader do not chase each other.
@@ -344,38 +345,27 @@ export class JobMaster {
       if (this.#leading) await this.#lead()
       return
     }
-    log.info('job ended', { job: name, status: record.run.status, reason: record.run.failure?.message })
-    if (!isEnded(record.run)) return
-    try {
-      await this.#dropState(record, record.run.status === 'completed' ? (record.collects ?? []) : [])
-      await bundles.removeUnless(hash, async () => (await this.uses(hash)) || (await this.#options.isDeployed(hash)))
-    } catch (error) {
-      this.#warnOfRest(name, error)
-    }
+    this.#options.log.info('job ended', { job: name, status: state.status, reason: state.failure?.message })
+    this.#remains.poke()
   }
 
-  async #dropState({ name, run }: JobRecord, keep: readonly string[]): Promise<void> {
-    if (run.guarantee === 'none') return
-    const request = { job: name, attempt: run.attempt, keep: [...keep] }
-    const members = (this.#options.view()?.state.members ?? []).filter(isReachable)
-    await Promise.all(members.map(member => this.#options.controlOf(member).dropJob(request, { timeoutMs: dropTimeoutMs })))
-  }
-
-  #warnOfRest(job: string, error: unknown): void {
-    this.#options.log.warn('what an ended job has left could not be removed', { job, reason: messageOf(error) })
+  async #removeCode(hash: string): Promise<void> {
+    const { bundles, isDeployed } = this.#options
+    await bundles.removeUnless(hash, async () => (await this.uses(hash)) || (await isDeployed(hash)))
   }
 
   /** What a job that has completed has collected. */
   async #forgetRows(record: JobRecord): Promise<void> {
     if ((record.collects ?? []).length === 0 || record.run.status !== 'completed') return
     await updateJson<JobRecord>(this.#options.coordinator, coordinatorKeys.job(record.name), current =>
-      current?.id === record.id ? { ...current, collects: [] } : undefined,
+      current?.id === record.id ? { ...current, collects: [], remains: { attempt: current.run.attempt, keep: [] } } : undefined,
     )
-    await this.#dropState(record, [])
+    this.#remains.poke()
   }
 
   async #lead(): Promise<void> {
     this.savepoints.lead()
+    this.#remains.lead()
     for (let done = false; !done; ) {
       try {
         await this.#adopt()
@@ -404,6 +394,8 @@ export class JobMaster {
     const ended = (await this.#records()).filter(({ run }) => isEnded(run)).sort((a, b) => b.submittedAtMs - a.submittedAtMs)
     for (const record of ended.slice(endedJobsMax)) {
       await this.#forgetRows(record)
+      // The record goes after what it says is to go: when the next job is submitted, that is.
+      if (record.remains !== undefined || (record.collects ?? []).length > 0) continue
       const stored = await this.#options.coordinator.read(coordinatorKeys.job(record.name))
       if (stored !== undefined) await this.#options.coordinator.compareAndSet(stored.key, stored.version, undefined)
     }
@@ -451,6 +443,9 @@ function settingsOf({ guarantee, checkpointIntervalMs }: JobSubmission): Setting
       throw invalidArgument(`Cannot submit job: guarantee "${guarantee}" is none of exactly-once, at-least-once, none`)
   }
 }
+
+/** Its attempts may have left something too. */
+const refusedRecord = (record: JobRecord, run: RunRecord): JobRecord => ({ ...record, run, remains: remainsOf(run, record.collects) })
 
 /** It has not begun an attempt since `attempt`, or has failed without ever having run. */
 const isRefused = ({ run }: JobRecord, attempt: number): boolean =>

@@ -19,6 +19,14 @@ export interface JobOrigin {
   readonly newSources: readonly string[]
 }
 
+/** What is to go of runs under this name; see job-remains.ts. */
+export interface Remains {
+  /** State of attempts up to this one. */
+  readonly attempt: number
+  /** Stages whose rows stay. */
+  readonly keep: readonly string[]
+}
+
 export interface JobRecord {
   readonly name: string
   /** Of this run: another one under the same name has another. */
@@ -33,6 +41,8 @@ export interface JobRecord {
   readonly collects?: readonly string[]
   readonly submittedAtMs: number
   readonly endedAtMs?: number
+  /** Absent: nothing is left to remove. */
+  readonly remains?: Remains
   readonly from?: JobOrigin
   /** Attempts and checkpoints; attempt numbers grow with every run under this name. */
   readonly run: RunRecord
@@ -43,6 +53,12 @@ export interface JobRecord {
   /** Figures of the last change; while it runs the leader has fresher ones. */
   readonly stages: readonly StageProgress[]
 }
+
+/** What an ended run has left; the rows that a job has collected stay when it has completed. */
+export const remainsOf = ({ attempt, status }: RunRecord, collects: readonly string[] = []): Remains => ({
+  attempt,
+  keep: status === 'completed' ? collects : [],
+})
 
 /** The JSON of `nearstate job show --json`. */
 export interface JobDocumentJson {

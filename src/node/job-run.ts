@@ -30,7 +30,7 @@ import { type JobAction, JobMachine } from '../streaming/master/job-machine.ts'
 import { isEnded, type RestorePoint, type RunFailure, type RunRecord } from '../streaming/master/record.ts'
 import type { SourceConnector } from '../streaming/source.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { type JobOrigin, type JobRecord, primariesDigest } from './job-record.ts'
+import { type JobOrigin, type JobRecord, primariesDigest, remainsOf } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
 import { decodeJson, encodeJson } from './watched-table.ts'
 
@@ -272,7 +272,7 @@ export class JobRun {
   async #cas(expected: number, run: RunRecord): Promise<void> {
     const { coordinator, clock } = this.#options
     const key = coordinatorKeys.job(this.#record.name)
-    const ended = isEnded(run) ? { endedAtMs: clock.wallTimeMs() } : {}
+    const ended = isEnded(run) ? { endedAtMs: clock.wallTimeMs(), remains: remainsOf(run, this.#record.collects) } : {}
     const { nodes = this.#record.nodes, primaries = this.#record.primaries } = this.#current ?? {}
     const next: JobRecord = { ...this.#record, ...ended, run, nodes, primaries, stages: this.stages }
     try {

@@ -11,13 +11,11 @@
  *    so a late drop hits no later savepoint of the same name.
  * 3. What a new leader finds in making is given up: its attempt ends with the leader that began it.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { invalidArgument, messageOf, NearstateError } from '../base/errors.ts'
 import { savepointJob } from '../grid/job-savepoint.ts'
 import { type ClusterView, coordinatorKeys, type Member } from '../membership/cluster-state.ts'
 import type { Coordinator, CoordinatorValue } from '../membership/coordinator-port.ts'
-import { isReachable } from '../membership/replica-transitions.ts'
 import type { Guarantee } from '../streaming/checkpoint/barrier-flow.ts'
 import type { JobGraph } from '../streaming/graph/job-graph.ts'
 import { newSources, stateDifferences, type StateShape, stateShapes } from '../streaming/graph/state-shapes.ts'
@@ -26,6 +24,8 @@ import type { Logger } from '../telemetry/logger.ts'
 import { checkJobName, type JobOrigin, type JobRecord } from './job-record.ts'
 import type { JobRun } from './job-run.ts'
 import type { NodeControl } from './node-control.ts'
+import { dropInAll } from './job-remains.ts'
+import { LeaderChore } from './leader-chore.ts'
 import { decodeJson, encodeJson } from './watched-table.ts'
 
 interface SavepointRecord {
@@ -70,28 +70,24 @@ export interface ChosenSavepoint {
 }
 
 const savepointsMax = 100
-const dropTimeoutMs = 60_000
-const cleanRetryMs = 1000
 
 export class JobSavepoints {
   readonly #options: JobSavepointsOptions
   /** Ids of those that this leader makes. */
   readonly #making = new Set<string>()
-  #leading = false
-  #isCleaning = false
-  #isDirty = false
+  readonly #chore: LeaderChore
 
   constructor(options: JobSavepointsOptions) {
     this.#options = options
+    this.#chore = new LeaderChore(() => this.#clean(), options.log, 'a savepoint could not be removed')
   }
 
   lead(): void {
-    this.#leading = true
-    void this.#clean()
+    this.#chore.lead()
   }
 
   stop(): void {
-    this.#leading = false
+    this.#chore.stop()
   }
 
   /** Resolves when it is whole. Nothing is left of one that fails. */
@@ -125,7 +121,7 @@ export class JobSavepoints {
       throw new NearstateError('UNAVAILABLE', `${action}: ${messageOf(thrown)}; try again`, { cause: thrown })
     } finally {
       this.#making.delete(id)
-      void this.#clean()
+      this.#chore.poke()
     }
   }
 
@@ -147,7 +143,7 @@ export class JobSavepoints {
     const outcome = await coordinator.compareAndSet(keyOf(job, label), version, encodeJson({ ...record, status: 'dropping' }))
     if (outcome.kind === 'conflict')
       throw new NearstateError('CONFLICT', `Cannot delete savepoint "${name}": it is being changed; try again`)
-    void this.#clean()
+    this.#chore.poke()
   }
 
   /** What a job with this graph starts from. INVALID_ARGUMENT lists what does not fit, unless it may be lost. */
@@ -187,26 +183,8 @@ export class JobSavepoints {
 
   // ---- what is to go
 
-  /** Until nothing is left to do, or this node leads no more. */
-  async #clean(): Promise<void> {
-    this.#isDirty = true
-    if (this.#isCleaning) return
-    this.#isCleaning = true
-    while (this.#leading && this.#isDirty) {
-      this.#isDirty = false
-      try {
-        this.#isDirty = !(await this.#cleanOnce()) || this.#isDirty
-      } catch (error) {
-        this.#isDirty = true
-        this.#options.log.warn('a savepoint could not be removed; trying again', { reason: messageOf(error) })
-      }
-      if (this.#isDirty) await sleep(cleanRetryMs, undefined, { ref: false })
-    }
-    this.#isCleaning = false
-  }
-
   /** False: something is left. */
-  async #cleanOnce(): Promise<boolean> {
+  async #clean(): Promise<boolean> {
     const { coordinator } = this.#options
     const unwanted = (await this.#records()).filter(({ record: { status, id } }) => status !== 'ready' && !this.#making.has(id))
     for (const { record, stored } of unwanted) {
@@ -216,22 +194,10 @@ export class JobSavepoints {
         if (outcome.kind === 'conflict') return false
         version = outcome.version
       }
-      if (!(await this.#drop(record.id))) return false
+      if (!(await dropInAll(this.#options, savepointJob(record.id), 1, []))) return false
       await coordinator.compareAndSet(stored.key, version, undefined)
     }
     return true
-  }
-
-  /** True: nothing of it is left in any partition. */
-  async #drop(id: string): Promise<boolean> {
-    const { view, controlOf } = this.#options
-    const state = view()?.state
-    if (state === undefined) return false
-    const request = { job: savepointJob(id), attempt: 1, keep: [] }
-    const answers = await Promise.all(
-      state.members.filter(isReachable).map(member => controlOf(member).dropJob(request, { timeoutMs: dropTimeoutMs })),
-    )
-    return new Set(answers.flatMap(({ partitions }) => partitions)).size === state.partitions.length
   }
 
   async #records(): Promise<readonly { readonly record: SavepointRecord; readonly stored: CoordinatorValue }[]> {

@@ -135,7 +135,7 @@ export class JobMachine {
   #isStopped = false
   /** The job is to end as soon as the start that is being written is known. */
   #pendingEnd: { readonly status: RunStatus; readonly failure: RunFailure | undefined } | undefined
-  #savepoint: { readonly name: string; n: number; readonly missing: Set<number> } | undefined
+  #savepoint: { readonly name: string; readonly after: number; n: number; readonly missing: Set<number> } | undefined
   #isLastCommitted = false
 
   /**
@@ -226,10 +226,10 @@ export class JobMachine {
     this.#end('cancelled', undefined, nowMs)
   }
 
-  /** Of the next checkpoint; false: one is being made, or the job has no checkpoints. */
+  /** Of the next checkpoint that begins, so that it has all rows read so far; false: one is being made, or the job has no checkpoints. */
   savepoint(name: string, nowMs: number): boolean {
     if (this.#savepoint !== undefined || this.#record.guarantee === 'none' || this.#state.kind !== 'running') return false
-    this.#savepoint = { name, n: 0, missing: new Set(Array.from({ length: this.#shards }, (_, shard) => shard)) }
+    this.#savepoint = { name, after: this.#n, n: 0, missing: new Set(Array.from({ length: this.#shards }, (_, shard) => shard)) }
     this.#nextBarrierMs = nowMs
     this.tick(nowMs)
     return true
@@ -468,7 +468,7 @@ export class JobMachine {
     this.#isLastCommitted ||= isLast
     this.#actions.push({ kind: 'committed', attempt, n: checkpoint, isLast })
     const savepoint = this.#savepoint
-    if (savepoint?.n === 0) {
+    if (savepoint?.n === 0 && (checkpoint > savepoint.after || isLast)) {
       savepoint.n = checkpoint
       this.#actions.push({ kind: 'savepoint', attempt, n: checkpoint, name: savepoint.name })
     }

@@ -215,6 +215,17 @@ describe('a job machine', () => {
     expect(driven.settle()).toContainEqual(expect.objectContaining({ kind: 'savepointEnded', name: 'v2', failure: expect.any(String) }))
   })
 
+  it('makes a savepoint of no barrier that was under way when it was asked for', () => {
+    const driven = Driven.running()
+    driven.machine.tick(5000)
+    expect(driven.settle()).toEqual([{ kind: 'barrier', attempt: 1, n: 2, c: 1 }])
+    expect(driven.machine.savepoint('v1', 5001)).toBe(true)
+    expect(driven.settle()).toEqual([])
+    expect(kinds(driven.answerAll(2))).not.toContain('savepoint')
+    driven.machine.tick(5002)
+    expect(driven.answerAll(3)).toContainEqual({ kind: 'savepoint', attempt: 1, n: 3, name: 'v1' })
+  })
+
   it('cancels in every state, after the tasks have stopped', () => {
     const driven = Driven.running()
     driven.machine.cancel(1200)
