@@ -307,7 +307,8 @@ export class JobMachine {
   /** Something that the attempt needs is gone: a node, a link, a primary. */
   lost(attempt: number, reason: string, nowMs: number): void {
     if (!this.#isCurrent(attempt) || !this.#isAlive) return
-    if (this.#record.guarantee === 'none') {
+    // Before it runs, nothing has been read yet.
+    if (this.#record.guarantee === 'none' && this.#state.kind === 'running') {
       this.#end('failed', { message: reason }, nowMs)
       return
     }

@@ -237,6 +237,18 @@ describe('a job machine', () => {
     expect(fresh.record.status).toBe('cancelled')
   })
 
+  it('starts a job without checkpoints anew when it loses a node before it runs', () => {
+    const driven = new Driven(newRun('none'))
+    driven.machine.begin()
+    expect(kinds(driven.machine.takeActions())).toEqual(['cas'])
+    driven.version += 1
+    driven.machine.casAnswered({ kind: 'written', version: `v${driven.version}` }, 1)
+    expect(kinds(driven.machine.takeActions())).toEqual(['start'])
+    driven.machine.lost(1, 'partitions move', 10)
+    expect(kinds(driven.settle())).toEqual(['stop', 'cas', 'start', 'run', 'cas'])
+    expect(driven.record).toMatchObject({ status: 'running', attempt: 2, restarts: 0 })
+  })
+
   it('fails a job without checkpoints when it loses a node, and completes it when its shards have', () => {
     const driven = new Driven(newRun('none'))
     driven.machine.begin()
