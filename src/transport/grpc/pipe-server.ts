@@ -4,21 +4,20 @@
  * Owns: flow control (a client is not read while the shard has paused it, or while its answers pile up), the orderly end after the
  * client has half-closed (all that it sent is answered first) or the shard has sent its last answers, and refusing bytes that are no batch.
  */
-import { Metadata } from '@grpc/grpc-js'
 import type { OperationBatch, ResultBatch } from '../../wire/generated/nearstate/v1/data.ts'
 import type { DataServer, PipeHandler } from '../ports.ts'
+import type { DuplexCall, DuplexListener } from './duplex-call.ts'
 import { unreadable } from './pipe-serializers.ts'
-import type { DuplexCall } from './service.ts'
-import { statusOf } from './status.ts'
 
-export function servePipe(server: DataServer, call: DuplexCall<OperationBatch, ResultBatch>): void {
+export function servePipe(server: DataServer, call: DuplexCall<OperationBatch, ResultBatch>): DuplexListener<OperationBatch> {
   const pipe = new PipeCall(call)
   pipe.handler = server.openPipe(pipe)
   // The client sends operations only after it has seen the headers, so what fails before was never sent.
-  call.sendMetadata(new Metadata())
+  call.sendHeaders()
+  return pipe
 }
 
-class PipeCall {
+class PipeCall implements DuplexListener<OperationBatch> {
   handler: PipeHandler | undefined
   readonly #call: DuplexCall<OperationBatch, ResultBatch>
   #isPaused = false
@@ -29,21 +28,12 @@ class PipeCall {
 
   constructor(call: DuplexCall<OperationBatch, ResultBatch>) {
     this.#call = call
-    call.on('data', (batch: OperationBatch) => this.#onBatch(batch))
-    call.on('drain', () => this.#onDrain())
-    call.on('end', () => {
-      this.#halfClosed = true
-      this.#endIfAnswered()
-    })
-    call.on('cancelled', () => this.#closed())
-    call.on('error', () => this.#closed())
-    call.on('close', () => this.#closed())
   }
 
   send(results: ResultBatch): boolean {
     if (this.#isOver) return true
     this.#unanswered -= results.ids.length === 0 ? results.count : results.ids.length
-    const more = this.#call.write(results)
+    const more = this.#call.send(results)
     if (!more && !this.#isBlocked) {
       this.#isBlocked = true
       this.#call.pause()
@@ -65,11 +55,11 @@ class PipeCall {
 
   fail(error: Error): void {
     if (this.#isOver) return
-    this.#closed()
-    this.#call.emit('error', statusOf(error))
+    this.onGone()
+    this.#call.fail(error)
   }
 
-  #onBatch(batch: OperationBatch): void {
+  onMessage(batch: OperationBatch): void {
     if (this.#isOver) return
     const failure = unreadable.get(batch)
     if (failure !== undefined) {
@@ -80,11 +70,22 @@ class PipeCall {
     this.handler?.handleBatch(batch)
   }
 
-  #onDrain(): void {
+  onDrain(): void {
     if (!this.#isBlocked) return
     this.#isBlocked = false
     this.#readOn()
     if (!this.#isOver) this.handler?.drained()
+  }
+
+  onHalfClose(): void {
+    this.#halfClosed = true
+    this.#endIfAnswered()
+  }
+
+  onGone(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.handler?.closed()
   }
 
   #readOn(): void {
@@ -96,13 +97,7 @@ class PipeCall {
   }
 
   #end(): void {
-    this.#closed()
+    this.onGone()
     this.#call.end()
-  }
-
-  #closed(): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.handler?.closed()
   }
 }

@@ -15,18 +15,16 @@ let index: DescriptorIndex | undefined
 export function createReflection(serviceNames: readonly string[]): BoundService {
   const names = [...serviceNames, ServerReflectionDefinition.fullName]
   return bindService(ServerReflectionDefinition, {
-    serverReflectionInfo(call) {
-      call.on('data', (request: ServerReflectionRequest) => {
+    serverReflectionInfo: call => ({
+      onMessage: request => {
         index ??= new DescriptorIndex()
-        const more = call.write({ validHost: request.host, originalRequest: request, messageResponse: answer(index, names, request) })
-        if (!more) {
-          call.pause()
-          call.once('drain', () => call.resume())
-        }
-      })
-      call.on('end', () => call.end())
-      call.on('error', () => call.end())
-    },
+        const more = call.send({ validHost: request.host, originalRequest: request, messageResponse: answer(index, names, request) })
+        if (!more) call.pause()
+      },
+      onDrain: () => call.resume(),
+      onHalfClose: () => call.end(),
+      onGone: () => undefined,
+    }),
   })
 }
 

@@ -3,6 +3,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { Http2Server } from 'node:http2'
 import { messageOf, NearstateError } from '../../base/errors.ts'
 import { messageMaxBytesDefault } from '../../wire/limits.ts'
+import { duplexInterceptor } from './duplex-call.ts'
 import { createHealth } from './health.ts'
 import { createReflection } from './reflection.ts'
 import { connectionWindowBytes, frameMaxBytes, streamWindowBytes } from './windows.ts'
@@ -26,7 +27,11 @@ export interface GrpcServer {
 /** Rejects with UNAVAILABLE naming host and port when it cannot listen there. */
 export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
   const messageMaxBytes = options.messageMaxBytes ?? messageMaxBytesDefault
+  const health = createHealth(options.services.map(service => service.fullName))
+  const names = [...options.services.map(service => service.fullName), health.service.fullName]
+  const services = [...options.services, health.service, createReflection(names)]
   const server = new Server({
+    interceptors: [duplexInterceptor(new Map(services.flatMap(({ duplex }) => [...duplex])))],
     'grpc.max_receive_message_length': messageMaxBytes,
     'grpc.max_send_message_length': messageMaxBytes,
     // Notices clients that vanished without a word; long enough for one whose event loop is busy.
@@ -37,11 +42,7 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
     // Two servers on one port would each see a part of the connections.
     'grpc.so_reuseport': 0,
   })
-  const health = createHealth(options.services.map(service => service.fullName))
-  const names = [...options.services.map(service => service.fullName), health.service.fullName]
-  for (const service of [...options.services, health.service, createReflection(names)]) {
-    server.addService(service.definition, service.implementation)
-  }
+  for (const { definition, implementation } of services) server.addService(definition, implementation)
   const port = await listen(server, options.host, options.port)
   widenWindows(server)
   let stopped: Promise<void> | undefined

@@ -1,5 +1,5 @@
 /** Binds an implementation, plain async functions, to a generated service definition. */
-import type { ServerDuplexStream, ServerUnaryCall, ServerWritableStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js'
+import type { ServerUnaryCall, ServerWritableStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js'
 import { once } from 'node:events'
 import {
   type Definition,
@@ -10,6 +10,7 @@ import {
   type ResponseOf,
   type Serializers,
 } from './definition.ts'
+import type { DuplexHandler } from './duplex-call.ts'
 import { statusOf } from './status.ts'
 
 export interface CallContext {
@@ -17,12 +18,10 @@ export interface CallContext {
   readonly signal: AbortSignal
 }
 
-export type DuplexCall<Request, Response> = ServerDuplexStream<Request, Response>
-
-/** One async function per unary method, one async generator per server stream, one function of the raw call per bidirectional stream. */
+/** One async function per unary method, one async generator per server stream, a handler of the call per bidirectional stream. */
 export type Implementation<D extends Definition> = { readonly [K in keyof D['methods']]: Handler<D['methods'][K]> }
 type Handler<M extends Method> = M['requestStream'] extends true
-  ? (call: DuplexCall<RequestOf<M>, ResponseOf<M>>) => void
+  ? DuplexHandler<RequestOf<M>, ResponseOf<M>>
   : M['responseStream'] extends true
     ? (request: RequestOf<M>, context: CallContext) => AsyncIterable<ResponseOf<M>>
     : (request: RequestOf<M>, context: CallContext) => Promise<ResponseOf<M>>
@@ -31,6 +30,8 @@ export interface BoundService {
   readonly fullName: string
   readonly definition: Readonly<Record<string, ReturnType<typeof grpcMethod>>>
   readonly implementation: UntypedServiceImplementation
+  /** Of bidirectional streams, by path. */
+  readonly duplex: ReadonlyMap<string, DuplexHandler<unknown, unknown>>
 }
 
 type AnyHandler = (input: unknown, context?: CallContext) => unknown
@@ -43,12 +44,15 @@ export function bindService<D extends Definition>(
 ): BoundService {
   const methods: Record<string, ReturnType<typeof grpcMethod>> = {}
   const handlers: UntypedServiceImplementation = {}
+  const duplex = new Map<string, DuplexHandler<unknown, unknown>>()
   for (const [key, method] of Object.entries(definition.methods)) {
-    methods[key] = grpcMethod(definition.fullName, method, serializers?.[key] as Serializers<unknown, unknown> | undefined)
-    const handle = (implementation as Readonly<Record<string, unknown>>)[key] as AnyHandler
-    handlers[key] = method.requestStream ? handle : method.responseStream ? streaming(handle) : unary(handle)
+    const bound = grpcMethod(definition.fullName, method, serializers?.[key] as Serializers<unknown, unknown> | undefined)
+    methods[key] = bound
+    const handle: unknown = (implementation as Readonly<Record<string, unknown>>)[key]
+    if (method.requestStream) duplex.set(bound.path, handle as DuplexHandler<unknown, unknown>)
+    else handlers[key] = method.responseStream ? streaming(handle as AnyHandler) : unary(handle as AnyHandler)
   }
-  return { fullName: definition.fullName, definition: methods, implementation: handlers }
+  return { fullName: definition.fullName, definition: methods, implementation: handlers, duplex }
 }
 
 function unary(handle: AnyHandler) {
