@@ -1,5 +1,6 @@
 /** `Data.Pipe` over gRPC, between the transport's own ends: flow control, ends and refusals. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { connect as connectHttp2, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2'
 import type { Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { NearstateError } from '../../src/base/errors.ts'
@@ -30,6 +31,7 @@ class EchoShard implements DataServer {
   readonly batches: OperationBatch[] = []
   closedCount = 0
   onDrained = (): void => undefined
+  onBatch = (): void => undefined
   answers = true
 
   openPipe(client: PipeClient): PipeHandler {
@@ -37,6 +39,7 @@ class EchoShard implements DataServer {
     return {
       handleBatch: batch => {
         this.batches.push(batch)
+        this.onBatch()
         if (this.answers) this.answer(batch)
       },
       drained: () => this.onDrained(),
@@ -211,6 +214,63 @@ describe('a pipe', () => {
     call.write({} as never)
     expect(await failed).toMatchObject({ code: 3 })
     client.close()
+  })
+
+  /** Calls the pipe by hand; the trailers' status, or that of the headers where the answer is no more than that. */
+  function statusOfCall(headers: OutgoingHttpHeaders, body?: Buffer): Promise<{ readonly status: string; readonly http: number }> {
+    const session = connectHttp2(`http://127.0.0.1:${server.port}`)
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/nearstate.v1.Data/Pipe',
+      'content-type': 'application/grpc',
+      ...headers,
+    })
+    stream.resume()
+    if (body !== undefined) stream.write(body)
+    return new Promise((resolve, reject) => {
+      let http = 0
+      const done = (said: IncomingHttpHeaders): void => {
+        session.destroy()
+        resolve({ status: String(said['grpc-status']), http })
+      }
+      stream.on('response', answered => {
+        http = Number(answered[':status'])
+        if (answered['grpc-status'] !== undefined || http !== 200) done(answered)
+      })
+      stream.on('trailers', done)
+      stream.on('error', reject)
+    })
+  }
+
+  test('with a compressed message ends with UNIMPLEMENTED, and nothing of it is taken', async () => {
+    expect(await statusOfCall({ 'grpc-encoding': 'gzip' }, Buffer.from([1, 0, 0, 0, 2, 0, 0]))).toEqual({ status: '12', http: 200 })
+    expect(shard.batches).toHaveLength(0)
+    expect(shard.closedCount).toBe(1)
+  })
+
+  test('whose time-out has passed ends with DEADLINE_EXCEEDED', async () => {
+    expect(await statusOfCall({ 'grpc-timeout': '30m' })).toEqual({ status: '4', http: 200 })
+    expect(shard.closedCount).toBe(1)
+  })
+
+  test('that is no gRPC is refused by the media type', async () => {
+    expect(await statusOfCall({ 'content-type': 'text/plain' })).toMatchObject({ http: 415 })
+  })
+
+  test('that the shard pauses amid the messages of one chunk holds the rest, in order', async () => {
+    shard.answers = false
+    shard.onBatch = () => shard.client?.pause()
+    const pipe = connection.openPipe(events)
+    await eventually(() => events.opened).toBe(true)
+    for (let i = 0; i < 5; i += 1) pipe.write(gets(i, [`k${i}`]))
+    await eventually(() => shard.batches.length).toBe(1)
+    await new Promise(resolve => setTimeout(resolve, 30))
+    for (let i = 2; i <= 5; i += 1) {
+      expect(shard.batches).toHaveLength(i - 1)
+      shard.client?.resume()
+      await eventually(() => shard.batches.length).toBe(i)
+    }
+    expect(shard.batches.map(({ firstId }) => firstId)).toEqual([0, 1, 2, 3, 4])
   })
 
   test('with a message above the limit ends with RESOURCE_EXHAUSTED', async () => {

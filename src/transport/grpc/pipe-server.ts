@@ -7,7 +7,6 @@
 import type { OperationBatch, ResultBatch } from '../../wire/generated/nearstate/v1/data.ts'
 import type { DataServer, PipeHandler } from '../ports.ts'
 import type { DuplexCall, DuplexListener } from './duplex-call.ts'
-import { unreadable } from './pipe-serializers.ts'
 
 export function servePipe(server: DataServer, call: DuplexCall<OperationBatch, ResultBatch>): DuplexListener<OperationBatch> {
   const pipe = new PipeCall(call)
@@ -61,11 +60,6 @@ class PipeCall implements DuplexListener<OperationBatch> {
 
   onMessage(batch: OperationBatch): void {
     if (this.#isOver) return
-    const failure = unreadable.get(batch)
-    if (failure !== undefined) {
-      this.fail(failure)
-      return
-    }
     this.#unanswered += batch.keyLengths.length
     this.handler?.handleBatch(batch)
   }

@@ -10,7 +10,7 @@ import {
   type ResponseOf,
   type Serializers,
 } from './definition.ts'
-import type { DuplexHandler } from './duplex-call.ts'
+import type { DuplexCall, DuplexListener, DuplexMethod, DuplexMethods } from './duplex-call.ts'
 import { statusOf } from './status.ts'
 
 export interface CallContext {
@@ -21,7 +21,7 @@ export interface CallContext {
 /** One async function per unary method, one async generator per server stream, a handler of the call per bidirectional stream. */
 export type Implementation<D extends Definition> = { readonly [K in keyof D['methods']]: Handler<D['methods'][K]> }
 type Handler<M extends Method> = M['requestStream'] extends true
-  ? DuplexHandler<RequestOf<M>, ResponseOf<M>>
+  ? (call: DuplexCall<RequestOf<M>, ResponseOf<M>>) => DuplexListener<RequestOf<M>>
   : M['responseStream'] extends true
     ? (request: RequestOf<M>, context: CallContext) => AsyncIterable<ResponseOf<M>>
     : (request: RequestOf<M>, context: CallContext) => Promise<ResponseOf<M>>
@@ -31,7 +31,7 @@ export interface BoundService {
   readonly definition: Readonly<Record<string, ReturnType<typeof grpcMethod>>>
   readonly implementation: UntypedServiceImplementation
   /** Of bidirectional streams, by path. */
-  readonly duplex: ReadonlyMap<string, DuplexHandler<unknown, unknown>>
+  readonly duplex: DuplexMethods
 }
 
 type AnyHandler = (input: unknown, context?: CallContext) => unknown
@@ -44,12 +44,13 @@ export function bindService<D extends Definition>(
 ): BoundService {
   const methods: Record<string, ReturnType<typeof grpcMethod>> = {}
   const handlers: UntypedServiceImplementation = {}
-  const duplex = new Map<string, DuplexHandler<unknown, unknown>>()
+  const duplex = new Map<string, DuplexMethod<unknown, unknown>>()
   for (const [key, method] of Object.entries(definition.methods)) {
     const bound = grpcMethod(definition.fullName, method, serializers?.[key] as Serializers<unknown, unknown> | undefined)
     methods[key] = bound
     const handle: unknown = (implementation as Readonly<Record<string, unknown>>)[key]
-    if (method.requestStream) duplex.set(bound.path, handle as DuplexHandler<unknown, unknown>)
+    const { path, requestDeserialize: decode, responseSerialize: encode } = bound
+    if (method.requestStream) duplex.set(path, { decode, encode, handle: handle as DuplexMethod<unknown, unknown>['handle'] })
     else handlers[key] = method.responseStream ? streaming(handle as AnyHandler) : unary(handle as AnyHandler)
   }
   return { fullName: definition.fullName, definition: methods, implementation: handlers, duplex }
