@@ -5,6 +5,7 @@ import { bundleFile } from '../bundling/bundle-file.ts'
 import type { AdminCalls } from './admin-calls.ts'
 import type { AnyKey, KeySpace } from '../keys/key-space.ts'
 import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
+import { type DeadLetter, type DeadLetterOptions, JobLetters, type LetterMap, type ListDeadLettersOptions } from './job-letters.ts'
 import { collectedRows, type RowOptions } from './job-rows.ts'
 import { JobStateMap } from './job-state.ts'
 import { StageReader, type StageReaderOptions } from './stage-reader.ts'
@@ -75,7 +76,9 @@ export interface SubmitOptions extends CallOptions {
 }
 
 /** Of the client. */
-export type StateReading = Pick<StageReaderOptions, 'partitionCount' | 'timeoutMs'>
+export interface JobAccess extends Pick<StageReaderOptions, 'partitionCount' | 'timeoutMs'> {
+  readonly lettersOf: (job: string) => LetterMap
+}
 
 export interface JobFinding {
   /** An error keeps the job from being started. */
@@ -132,12 +135,12 @@ const ended: readonly JobState[] = ['completed', 'failed', 'cancelled']
 export class Jobs {
   readonly #calls: AdminCalls
   readonly #submitTimeoutMs: number
-  readonly #reading: StateReading
+  readonly #access: JobAccess
 
-  constructor(calls: AdminCalls, submitTimeoutMs: number, reading: StateReading) {
+  constructor(calls: AdminCalls, submitTimeoutMs: number, access: JobAccess) {
     this.#calls = calls
     this.#submitTimeoutMs = submitTimeoutMs
-    this.#reading = reading
+    this.#access = access
   }
 
   /** Bundles a job file (default export: `defineJob(...)`), checks it on the cluster and starts it. Resolves when its tasks run. */
@@ -177,19 +180,19 @@ export class Jobs {
 
   /** A handle; whether there is such a job shows at its first call (NOT_FOUND). */
   get(name: string): JobHandle {
-    return new JobHandle(name, this.#calls, this.#reading)
+    return new JobHandle(name, this.#calls, this.#access)
   }
 }
 
 export class JobHandle {
   readonly name: string
   readonly #calls: AdminCalls
-  readonly #reading: StateReading
+  readonly #access: JobAccess
 
-  constructor(name: string, calls: AdminCalls, reading: StateReading) {
+  constructor(name: string, calls: AdminCalls, access: JobAccess) {
     this.name = name
     this.#calls = calls
-    this.#reading = reading
+    this.#access = access
   }
 
   async status(options?: CallOptions): Promise<JobStatus> {
@@ -237,8 +240,27 @@ export class JobHandle {
     return collectedRows(this.#readerOf(stage), stage, options) as AsyncGenerator<Row>
   }
 
+  /**
+   * Rows that could not be processed, in no order; each that is there throughout comes once. They outlive the job's end. NOT_FOUND for a job, or
+   * a stage, that there is not. All letters are read, whatever `stage` is; `timeout` is that of one page.
+   */
+  deadLetters(options?: ListDeadLettersOptions): AsyncGenerator<DeadLetter> {
+    return this.#letters().list(options)
+  }
+
+  /** Removes dead letters; resolves to how many went. Those that come meanwhile may stay. NOT_FOUND as with `deadLetters`. */
+  clearDeadLetters(options?: DeadLetterOptions): Promise<number> {
+    return this.#letters().clear(options)
+  }
+
+  #letters(): JobLetters {
+    const stageNames = async (call: CallOptions): Promise<readonly string[]> => (await this.status(call)).stages.map(({ name }) => name)
+    return new JobLetters(this.name, this.#access.lettersOf(this.name), stageNames)
+  }
+
   #readerOf(stage: string): StageReader {
-    return new StageReader({ calls: this.#calls, job: this.name, stage, ...this.#reading })
+    const { partitionCount, timeoutMs } = this.#access
+    return new StageReader({ calls: this.#calls, job: this.name, stage, partitionCount, timeoutMs })
   }
 
   /**

@@ -1,0 +1,89 @@
+/** Dead letters of jobs on a real cluster of 2 nodes of 2 shards: listed and cleared; and which keys take most rows. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { present } from '../../src/base/assert.ts'
+import { connect } from '../../src/client/connect.ts'
+import type { Grid } from '../../src/client/grid.ts'
+import type { JobHandle, JobStatus } from '../../src/client/jobs.ts'
+import { type RunningCluster, startCluster } from '../../src/node/embed.ts'
+import { type CommandResult, runCommand } from './command-line.ts'
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
+
+/** Rows 0, 100, 200, ... are refused by `strict`, rows 50, 150, ... by `tidy`. */
+const job = `
+import { count, defineJob, defineKey, generator } from 'nearstate/stream'
+const Id = defineKey('id', 'int64')
+export default defineJob('letters', { onError: 'deadLetter' }, (flow, args) => {
+  flow
+    .source('events', generator({ events: n => ({ n }), count: args.count, splits: 2, ratePerSecond: args.rate }))
+    .map('tidy', row => { if (row.n % 100 === 50) throw new Error('untidy'); return row })
+    .keyBy('by id', Id, row => row.n % 10)
+    .map('strict', row => { if (row.n % 100 === 0) throw new Error('refused'); return row })
+    .aggregate('counts', { n: count() })
+    .sink('to counts', flow.map('letters-counts', Id))
+})
+`
+
+let cluster: RunningCluster
+let grid: Grid
+let folder: string
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'nearstate-'))
+  cluster = await startCluster({ nodes: 2, shards: 2 })
+  grid = await connect({ endpoints: cluster.endpoints, requestTimeout: '20s' })
+})
+
+afterAll(async () => {
+  await grid?.close()
+  await cluster?.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function submit(text: string, name: string, args: object): Promise<JobHandle> {
+  const file = join(folder, `${name}.ts`)
+  writeFileSync(file, text)
+  return grid.jobs.submit(file, { name, args, checkpointInterval: '100ms' })
+}
+
+async function all<T>(found: AsyncGenerator<T>): Promise<T[]> {
+  const items: T[] = []
+  for await (const item of found) items.push(item)
+  return items
+}
+
+const command = (...args: readonly string[]): Promise<CommandResult> =>
+  runCommand([...args, '--json', '--endpoint', present(cluster.endpoints[0], 'an endpoint')])
+
+const linesOf = ({ stdout }: CommandResult): unknown[] =>
+  stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line) as unknown)
+
+it('lists the dead letters of a job, by stage too, and clears them, also when the job has completed', async () => {
+  const submitted = await submit(job, 'listed', { count: 1000 })
+  expect((await submitted.ended()).status).toBe('completed')
+  const letters = await all(submitted.deadLetters())
+  expect(letters).toHaveLength(20)
+  const strict = await all(submitted.deadLetters({ stage: 'strict' }))
+  expect(strict.map(({ row }) => (row as { n: number }).n).sort((a, b) => a - b)).toEqual(Array.from({ length: 10 }, (_, i) => i * 100))
+  expect(strict[0]).toMatchObject({ stage: 'strict', reason: 'refused' })
+  await expect(all(submitted.deadLetters({ stage: 'nope' }))).rejects.toThrow(
+    'there is no such stage; its stages are events, tidy, by id, strict, counts, to counts, dead-letters',
+  )
+  await expect(grid.jobs.get('nope').clearDeadLetters()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+
+  expect(linesOf(await command('job', 'dead-letters', 'listed', '--limit', '3'))).toHaveLength(3)
+  expect(linesOf(await command('job', 'dead-letters', 'listed', '--stage', 'tidy'))).toContainEqual(
+    expect.objectContaining({ stage: 'tidy', reason: 'untidy', row: { n: 50 } }),
+  )
+  expect((await command('job', 'dead-letters', 'listed', '--stage', 'nope')).stderr).toContain('NOT_FOUND')
+  expect(linesOf(await command('job', 'clear-dead-letters', 'listed', '--stage', 'tidy'))).toEqual([{ job: 'listed', cleared: 10 }])
+  expect(await submitted.clearDeadLetters()).toBe(10)
+  expect(await all(submitted.deadLetters())).toEqual([])
+})
