@@ -11,6 +11,7 @@ import { registerSavepoints } from './job-savepoints.ts'
 import { counted } from './demo-summary.ts'
 import { registerJobCheck } from './job-check.ts'
 import { registerJobLetters } from './job-letters.ts'
+import { registerJobSkew } from './job-skew.ts'
 import { registerJobState } from './job-state.ts'
 import { framesOf, isTerminal, printJson, printLine, printTable, reportError } from './output.ts'
 
@@ -55,6 +56,7 @@ export function registerJob(program: Command): void {
   registerJobCheck(job)
   registerJobState(job)
   registerJobLetters(job)
+  registerJobSkew(job)
   registerSavepoints(job)
 }
 

@@ -7,6 +7,7 @@ import type { AnyKey, KeySpace } from '../keys/key-space.ts'
 import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
 import { type DeadLetter, type DeadLetterOptions, JobLetters, type LetterMap, type ListDeadLettersOptions } from './job-letters.ts'
 import { collectedRows, type RowOptions } from './job-rows.ts'
+import { skewOf, type StageSkew } from './job-skew.ts'
 import { JobStateMap } from './job-state.ts'
 import { StageReader, type StageReaderOptions } from './stage-reader.ts'
 
@@ -198,6 +199,11 @@ export class JobHandle {
   async status(options?: CallOptions): Promise<JobStatus> {
     const { json } = await this.#calls.repeatable((admin, unary) => admin.getJob({ name: this.name }, unary), options)
     return statusOf(json)
+  }
+
+  /** Which keys take most rows, for each keyBy and rekey: estimates of the last minutes. CONFLICT while the job's tasks do not run. */
+  skew(options?: CallOptions): Promise<readonly StageSkew[]> {
+    return skewOf(this.#calls, this.name, options)
   }
 
   /** The job as it was submitted, looked at against the cluster as it is now. */

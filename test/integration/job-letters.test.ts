@@ -2,12 +2,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { present } from '../../src/base/assert.ts'
 import { connect } from '../../src/client/connect.ts'
 import type { Grid } from '../../src/client/grid.ts'
-import type { JobHandle, JobStatus } from '../../src/client/jobs.ts'
+import type { JobHandle } from '../../src/client/jobs.ts'
 import { type RunningCluster, startCluster } from '../../src/node/embed.ts'
 import { type CommandResult, runCommand } from './command-line.ts'
 
@@ -86,4 +85,35 @@ it('lists the dead letters of a job, by stage too, and clears them, also when th
   expect(linesOf(await command('job', 'clear-dead-letters', 'listed', '--stage', 'tidy'))).toEqual([{ job: 'listed', cleared: 10 }])
   expect(await submitted.clearDeadLetters()).toBe(10)
   expect(await all(submitted.deadLetters())).toEqual([])
+})
+
+it('tells which keys take most rows while the job runs, over the tasks of all shards', async () => {
+  const uneven = `
+import { count, defineJob, defineKey, generator } from 'nearstate/stream'
+const Name = defineKey('name', 'string')
+export default defineJob('uneven', {}, flow => {
+  flow
+    .source('events', generator({ events: n => ({ n }), splits: 2, ratePerSecond: 30_000 }))
+    .keyBy('by name', Name, row => row.n % 5 < 2 ? 'hot' : 'k' + row.n % 1000)
+    .aggregate('counts', { n: count() })
+})
+`
+  const submitted = await submit(uneven, 'uneven', {})
+  const skew = await vi.waitUntil(async () => (await submitted.skew()).find(({ sampled }) => sampled > 500), {
+    timeout: 30_000,
+    interval: 100,
+  })
+  expect(skew).toMatchObject({ stage: 'by name', feeds: ['counts'] })
+  expect(skew.keys).toHaveLength(10)
+  const [first, second] = skew.keys
+  expect(first?.key).toBe('hot')
+  expect(first?.share).toBeGreaterThan(0.3)
+  expect(first?.atMost).toBeLessThan(0.5)
+  expect(second?.share).toBeLessThan(0.05)
+  const [told] = JSON.parse((await command('job', 'skew', 'uneven')).stdout) as { stage: string; keys: { key: unknown }[] }[]
+  expect(told).toMatchObject({ stage: 'by name' })
+  expect(told?.keys[0]?.key).toBe('hot')
+  await submitted.cancel()
+  await expect(submitted.skew()).rejects.toMatchObject({ code: 'CONFLICT' })
+  await expect(grid.jobs.get('nope').skew()).rejects.toMatchObject({ code: 'NOT_FOUND' })
 })

@@ -141,11 +141,17 @@ export class JobAttempt implements SliceTask {
   progress(): ShardProgress {
     const { state } = this.#task
     const stages = this.#task.stages()
+    const skew = this.#task.skew(this.#options.clock.wallTimeMs())
     const waits = this.#task.barrierWaitsFor
     if (state.kind !== 'failed')
-      return { status: state.kind === 'closed' ? 'completed' : state.kind, stages, ...(waits === undefined ? {} : { waitsFor: waits }) }
+      return {
+        status: state.kind === 'closed' ? 'completed' : state.kind,
+        stages,
+        skew,
+        ...(waits === undefined ? {} : { waitsFor: waits }),
+      }
     this.#failure ??= this.#describe(state.failure)
-    return { status: 'failed', failure: this.#failure, stages }
+    return { status: 'failed', failure: this.#failure, stages, skew }
   }
 
   /** In a slice; see ShardTask. */

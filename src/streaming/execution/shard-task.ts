@@ -13,7 +13,7 @@
  *    when a barrier before which all shards had ended is committed (the master says so: `isLast`), and the sinks have committed.
  */
 import { NearstateError } from '../../base/errors.ts'
-import type { Assignment, Split, StageCounts, StageProgress } from '../assignment.ts'
+import type { Assignment, Split, StageCounts, StageProgress, TaskSkew } from '../assignment.ts'
 import { BarrierFlow, type Guarantee } from '../checkpoint/barrier-flow.ts'
 import { restoredMarks } from '../checkpoint/barrier-record.ts'
 import { homeOf, type HomeRecord, splitKey } from '../checkpoint/home.ts'
@@ -34,6 +34,7 @@ import { hasState, StageState } from '../state/stage-state.ts'
 import { Agenda } from './agenda.ts'
 import { fuse } from './fuse.ts'
 import { countGivenUp } from './given-up.ts'
+import { taskSkew } from './key-skew.ts'
 import { ownPartitions, type Plan, planOf } from './plan.ts'
 import { countsOf, stageProgress, type TaskProfile } from './progress.ts'
 import { StageTimes } from './stage-times.ts'
@@ -504,6 +505,10 @@ export class ShardTask {
       this.#times,
       this.#nowMs,
     )
+  }
+
+  skew(wallTimeMs: number): readonly TaskSkew[] {
+    return taskSkew(this.#nodes, this.#plan.operators, wallTimeMs)
   }
 
   close(): void {

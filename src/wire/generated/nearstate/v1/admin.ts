@@ -190,6 +190,11 @@ export interface JobDocument {
   json: string;
 }
 
+export interface JobSkew {
+  /** The JSON of `nearstate job skew --json`. */
+  json: string;
+}
+
 export interface SavepointRequest {
   job: string;
   label: string;
@@ -2086,6 +2091,52 @@ export const JobDocument: MessageFns<JobDocument> = {
   },
 };
 
+function createBaseJobSkew(): JobSkew {
+  return { json: "" };
+}
+
+export const JobSkew: MessageFns<JobSkew> = {
+  encode(message: JobSkew, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobSkew {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobSkew();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseSavepointRequest(): SavepointRequest {
   return { job: "", label: "", forwarded: undefined };
 }
@@ -3173,6 +3224,15 @@ export const AdminDefinition = {
       requestType: JobRequest as typeof JobRequest,
       requestStream: false,
       responseType: JobDocument as typeof JobDocument,
+      responseStream: false,
+      options: {},
+    },
+    /** Which keys take most of a job's rows. CONFLICT while its tasks do not run. Idempotent. */
+    getJobSkew: {
+      name: "GetJobSkew",
+      requestType: JobRequest as typeof JobRequest,
+      requestStream: false,
+      responseType: JobSkew as typeof JobSkew,
       responseStream: false,
       options: {},
     },
