@@ -1,6 +1,6 @@
 /**
  * The dead letters of a job: entries of the map `<job>.dead-letters`, which outlives the job. Listed and cleared as entries of any map are;
- * the job itself is asked only whether it is there, and for the names of its stages.
+ * the job itself is asked only whether it is there, and for the names of its stages. Replaying them is job-replay.ts.
  */
 import { invalidArgument, NearstateError } from '../base/errors.ts'
 import type { KeySpace } from '../keys/key-space.ts'
@@ -25,6 +25,11 @@ export interface DeadLetter {
   readonly raw?: string
   /** When it failed, in milliseconds since the epoch. */
   readonly at: number
+  /**
+   * What its stage needs to take it again; absent where it cannot. `time` is its event time, `key` that of its row where the stage has keys, `packed` the
+   * row as MessagePack where `row` does not say all of it.
+   */
+  readonly replay?: { readonly time: number; readonly key?: unknown; readonly partition: number; readonly packed?: Uint8Array }
 }
 
 export interface DeadLetterOptions extends CallOptions {
@@ -37,7 +42,13 @@ export interface ListDeadLettersOptions extends DeadLetterOptions {
   readonly limit?: number
 }
 
-export type LetterMap = Pick<GridMap<KeySpace<string, string>, Omit<DeadLetter, 'key'>>, 'scan' | 'delete'>
+export type LetterMap = Pick<GridMap<KeySpace<string, string>, Omit<DeadLetter, 'key'>>, 'scanEntries' | 'delete'>
+
+export interface VersionedLetter {
+  readonly key: string
+  readonly value: Omit<DeadLetter, 'key'>
+  readonly version: number
+}
 
 /** As the engine names it (streaming/graph/flow-builder.ts). */
 export const letterMapName = (job: string): string => `${job}.dead-letters`
@@ -84,14 +95,19 @@ export class JobLetters {
   }
 
   async *#found(action: string, options: DeadLetterOptions): AsyncGenerator<DeadLetter> {
+    for await (const { key, value } of this.entries(action, options)) yield { key, ...value }
+  }
+
+  /** Letters with their versions. NOT_FOUND, behind the last, when there is no such stage. */
+  async *entries(action: string, options: DeadLetterOptions): AsyncGenerator<VersionedLetter> {
     const { stage } = options
     const names = await this.#stageNames(callOf(options))
     let isKnown = stage === undefined || names.includes(stage)
-    for await (const [key, letter] of this.#map.scan(callOf(options))) {
-      if (stage !== undefined && letter.stage !== stage) continue
+    for await (const { key, value, version } of this.#map.scanEntries(callOf(options))) {
+      if (stage !== undefined && value.stage !== stage) continue
       // Of an earlier version of the job, perhaps.
       isKnown = true
-      yield { key, ...letter }
+      yield { key, value, version }
     }
     if (isKnown) return
     throw new NearstateError(
@@ -101,7 +117,8 @@ export class JobLetters {
   }
 }
 
-const callOf = (options: CallOptions): CallOptions => ({
+/** What the options say of each call. */
+export const callOf = (options: CallOptions): CallOptions => ({
   ...signalOf(options),
   ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
 })

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Duration, parseDuration } from '../base/duration.ts'
-import { invalidArgument } from '../base/errors.ts'
+import { invalidArgument, NearstateError } from '../base/errors.ts'
 import { bundleFile } from '../bundling/bundle-file.ts'
 import type { AdminCalls } from './admin-calls.ts'
 import type { AnyKey, KeySpace } from '../keys/key-space.ts'
 import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
 import { type DeadLetter, type DeadLetterOptions, JobLetters, type LetterMap, type ListDeadLettersOptions } from './job-letters.ts'
+import { replayDeadLetters, type ReplayResult } from './job-replay.ts'
 import { collectedRows, type RowOptions } from './job-rows.ts'
 import { skewOf, type StageSkew } from './job-skew.ts'
 import { JobStateMap } from './job-state.ts'
@@ -259,9 +260,22 @@ export class JobHandle {
     return this.#letters().clear(options)
   }
 
-  #letters(): JobLetters {
+  /**
+   * Gives dead letters back to the stages that refused them, as far as they were rows in front of them, while the job runs. Resolves when a
+   * checkpoint has each of them, or it has failed again and is a letter still; within `timeout`, by default 10 minutes. With checkpoints each row
+   * counts once, however often this is called and whatever is lost meanwhile. CONFLICT when the job does not run or its input has ended.
+   */
+  async replayDeadLetters(options?: DeadLetterOptions): Promise<ReplayResult> {
+    const { status } = await this.status(signalOf(options))
+    if (status === 'suspended' || ended.includes(status))
+      throw new NearstateError('CONFLICT', `Cannot replay dead letters of job "${this.name}": it is ${status}; replay them while it runs`)
+    const map = this.#access.lettersOf(this.name)
+    return replayDeadLetters({ job: this.name, calls: this.#calls, map, letters: this.#letters(map) }, options)
+  }
+
+  #letters(map = this.#access.lettersOf(this.name)): JobLetters {
     const stageNames = async (call: CallOptions): Promise<readonly string[]> => (await this.status(call)).stages.map(({ name }) => name)
-    return new JobLetters(this.name, this.#access.lettersOf(this.name), stageNames)
+    return new JobLetters(this.name, map, stageNames)
   }
 
   #readerOf(stage: string): StageReader {

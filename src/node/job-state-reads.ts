@@ -1,6 +1,7 @@
 /** Reads of a job's state, brought to the node and the shard that have the partition; so many at once. */
 import { invalidArgument, NearstateError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
+import type { Member } from '../membership/cluster-state.ts'
 import type { ReadJobStateRequest, ReadJobStateResponse } from '../wire/generated/nearstate/v1/admin.ts'
 import type { NodeLinks } from './node-links.ts'
 import type { Shards } from './shards.ts'
@@ -40,19 +41,30 @@ export class JobStateReads {
   }
 
   async #route(request: ReadJobStateRequest): Promise<ReadJobStateResponse> {
-    const { feed, self, shards, links } = this.#parts
-    const { job, partition } = request
-    const owner = feed.view?.state.partitions[partition]
-    if (owner === undefined) throw invalidArgument(`Cannot read state of job "${job}": there is no partition ${partition}`)
-    const { primary } = owner
-    if (primary === undefined)
-      throw new NearstateError('PARTITION_LOST', `Cannot read state of job "${job}": partition ${partition} has no replica left`)
-    if (primary.node === self) return readHere(shards, primary.shard, request)
-    const member = feed.reachableMembers.find(({ id }) => id === primary.node)
-    if (request.forwarded === true || member === undefined)
-      throw new NearstateError('UNAVAILABLE', `Cannot read state of job "${job}": partition ${partition} is just being moved; try again`)
-    return links.admin(member).readJobState({ ...request, forwarded: true }, { timeoutMs: readTimeoutMs })
+    const { shards, links } = this.#parts
+    const { job, partition, forwarded } = request
+    const place = placeOf(this.#parts, `Cannot read state of job "${job}"`, partition, forwarded === true)
+    if ('shard' in place) return readHere(shards, place.shard, request)
+    return links.admin(place.member).readJobState({ ...request, forwarded: true }, { timeoutMs: readTimeoutMs })
   }
+}
+
+/** Where a partition's primary is: a shard of this node, or another node, to which a call is passed on once. */
+export function placeOf(
+  { feed, self }: Pick<JobStateReadParts, 'feed' | 'self'>,
+  refusal: string,
+  partition: number,
+  isForwarded: boolean,
+): { readonly shard: string } | { readonly member: Member } {
+  const owner = feed.view?.state.partitions[partition]
+  if (owner === undefined) throw invalidArgument(`${refusal}: there is no partition ${partition}`)
+  const { primary } = owner
+  if (primary === undefined) throw new NearstateError('PARTITION_LOST', `${refusal}: partition ${partition} has no replica left`)
+  if (primary.node === self) return { shard: primary.shard }
+  const member = feed.reachableMembers.find(({ id }) => id === primary.node)
+  if (isForwarded || member === undefined)
+    throw new NearstateError('UNAVAILABLE', `${refusal}: partition ${partition} is just being moved; try again`)
+  return { member }
 }
 
 async function readHere(shards: Pick<Shards, 'handles'>, id: string, request: ReadJobStateRequest): Promise<ReadJobStateResponse> {

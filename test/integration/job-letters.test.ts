@@ -1,4 +1,4 @@
-/** Dead letters of jobs on a real cluster of 2 nodes of 2 shards: listed and cleared; and which keys take most rows. */
+/** Dead letters of jobs on a real cluster of 2 nodes of 2 shards: listed, cleared and replayed; and which keys take most rows. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import { present } from '../../src/base/assert.ts'
 import { connect } from '../../src/client/connect.ts'
 import type { Grid } from '../../src/client/grid.ts'
 import type { JobHandle } from '../../src/client/jobs.ts'
+import { defineKey } from '../../src/keys/key-space.ts'
 import { type RunningCluster, startCluster } from '../../src/node/embed.ts'
 import { type CommandResult, runCommand } from './command-line.ts'
 
@@ -85,6 +86,54 @@ it('lists the dead letters of a job, by stage too, and clears them, also when th
   expect(linesOf(await command('job', 'clear-dead-letters', 'listed', '--stage', 'tidy'))).toEqual([{ job: 'listed', cleared: 10 }])
   expect(await submitted.clearDeadLetters()).toBe(10)
   expect(await all(submitted.deadLetters())).toEqual([])
+})
+
+/** Every hundredth row is refused twice over, by two stages, until the map of its key says otherwise; and 50 and 51 whatever happens. */
+const mended = `
+import { count, defineJob, defineKey, generator, sum } from 'nearstate/stream'
+const Id = defineKey('id', 'int64')
+export default defineJob('mended', { onError: 'deadLetter' }, (flow, args) => {
+  const keyed = flow
+    .source('events', generator({ events: n => ({ n, on: new Date(n) }), count: 4000, splits: 2, ratePerSecond: 400 }))
+    .eventTime(row => (row.n === 51 ? Number.NaN : row.n))
+    .map('tidy', row => { if (row.n === 50) throw new Error('untidy'); return row })
+    .keyBy('by id', Id, row => row.n % 10)
+    .enrich('with switch', flow.map('switch', Id), (row, isOn) => ({ ...row, isOn }))
+  const strict = keyed.map('strict', row => { if (row.n % 100 === 0 && row.isOn === undefined) throw new Error('is off'); return row })
+  strict.aggregate('counts', { n: count(), s: sum(row => row.n) }).sink('to counts', flow.map('mended-counts', Id))
+  keyed.enrich('again', flow.map('switch', Id), (row, isOn) => { if (row.n % 100 === 1 && isOn === undefined) throw new Error('is off'); return row })
+    .reduce('latest', (a, b) => ({ n: Math.max(a.n, b.n), on: b.on instanceof Date ? b.on : 'no date' }))
+    .sink('to latest', flow.map('mended-latest', Id))
+})
+`
+
+it('replays dead letters into the stages that refused them, once each, while the job runs', async () => {
+  const submitted = await submit(mended, 'mended', {})
+  const strict = await vi.waitUntil(
+    async () => {
+      const letters = await all(submitted.deadLetters({ stage: 'strict' }))
+      return letters.length >= 3 && letters
+    },
+    { timeout: 20_000, interval: 50 },
+  )
+  expect(strict[0]?.replay).toMatchObject({ key: 0 })
+  // The map that they miss says nothing yet: the row as the stage got it is refused again, and is a letter still.
+  const off = await submitted.replayDeadLetters({ stage: 'again' })
+  expect(off).toMatchObject({ replayed: 0, refused: 0 })
+  expect(off.failedAgain).toBeGreaterThan(0)
+  const Id = defineKey('id', 'int64')
+  for (let id = 0; id < 10; id += 1) await grid.map('switch', Id).set(id, true)
+  const on = await submitted.replayDeadLetters({ stage: 'again' })
+  expect(on.replayed).toBeGreaterThanOrEqual(off.failedAgain)
+  expect(await all(submitted.deadLetters({ stage: 'again' }))).toEqual([])
+  expect(await submitted.replayDeadLetters({ stage: 'again' })).toEqual({ replayed: 0, failedAgain: 0, refused: 0, reasons: [] })
+  // These rows say themselves that the map had nothing: they fail for ever.
+  expect((await submitted.replayDeadLetters({ stage: 'strict' })).replayed).toBe(0)
+  const rest = JSON.parse((await command('job', 'replay-dead-letters', 'mended')).stdout) as { failedAgain: number; replayed: number }
+  expect(rest).toMatchObject({ job: 'mended', replayed: 0, refused: 0, reasons: [] })
+  await expect(submitted.replayDeadLetters({ stage: 'nope' })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  expect((await submitted.ended()).status).toBe('completed')
+  await expect(submitted.replayDeadLetters()).rejects.toMatchObject({ code: 'CONFLICT' })
 })
 
 it('tells which keys take most rows while the job runs, over the tasks of all shards', async () => {

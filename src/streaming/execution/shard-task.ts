@@ -37,6 +37,7 @@ import { countGivenUp } from './given-up.ts'
 import { taskSkew } from './key-skew.ts'
 import { ownPartitions, type Plan, planOf } from './plan.ts'
 import { countsOf, stageProgress, type TaskProfile } from './progress.ts'
+import { type LetterEntry, type LetterId, type ReplayOutcome, Replays } from './replays.ts'
 import { StageTimes } from './stage-times.ts'
 import { advanceWork, originOfFirst, runWork, type Work } from './work.ts'
 
@@ -108,6 +109,7 @@ export class ShardTask {
   /** By stage, when the last barrier passed it. */
   readonly #counts: StageCounts[] = []
   readonly #times: StageTimes
+  readonly #replays: Replays
   #ended = false
   /** Savepoints that wait for sinks. */
   #whenSinksCommitted: ((error?: NearstateError) => void)[] = []
@@ -149,10 +151,12 @@ export class ShardTask {
     this.#states = this.#plan.operators.flatMap(operator => (hasState(operator) ? [operator.state] : []))
     this.#writer = new FrameWriter(job, attempt, codec)
     this.#times = new StageTimes(built.nodes.length)
+    this.#replays = new Replays(this.#nodes, this.#plan, store, codec, assignment.owners.length)
     const flow = new BarrierFlow(this.#nodes, this.#plan.operators, guarantee)
     this.#agenda = new Agenda(this.#nodes, this.#plan, {
       ...options,
       flow,
+      replays: this.#replays,
       times: this.#times,
       passes: (stage, watermark) => this.#passes(stage, watermark),
     })
@@ -348,6 +352,7 @@ export class ShardTask {
       this.#agenda.holdSources = false
       for (const { splits } of this.#agenda.sources) splits.committed(n)
       for (const operator of this.#plan.operators) operator.committed(n)
+      this.#replays.committed(n)
     } catch (thrown) {
       this.#fail(thrown)
       return
@@ -434,7 +439,7 @@ export class ShardTask {
       shards: assignment.shards.length,
       writer: this.#writer,
       send: this.#send,
-      snapshotSources: n => this.#snapshotSources(n),
+      snapshotSources: n => [...this.#snapshotSources(n), ...this.#replays.takeRecords(n)],
       stageAtWork: () => this.#agenda.writingStage ?? this.#plan.operators.find(operator => operator.isPreparing)?.stage,
       sinkRecords: () => this.#plan.operators.flatMap(operator => operator.takeRecords(assignment.owners.length)),
       written: () => this.#takeWritten(),
@@ -507,6 +512,13 @@ export class ShardTask {
     )
   }
 
+  /** Dead letters of rows of one of this shard's partitions; see replays.ts. Between units. */
+  replay(partition: number, letters: readonly LetterEntry[], forgets: readonly LetterId[]): readonly ReplayOutcome[] {
+    if (this.#state.kind !== 'running') throw new NearstateError('UNAVAILABLE', 'Cannot replay dead letters: the attempt does not run')
+    if (this.#agenda.haveEnded) throw new NearstateError('CONFLICT', "Cannot replay dead letters: the job's input has ended")
+    return this.#replays.take(partition, letters, forgets)
+  }
+
   skew(wallTimeMs: number): readonly TaskSkew[] {
     return taskSkew(this.#nodes, this.#plan.operators, wallTimeMs)
   }
@@ -543,6 +555,11 @@ export class ShardTask {
 
   /** A single row, window or timer that was cut off is given up by the job's rule. */
   #dropCutOff(work: Work, stage: number, error: NearstateError): void {
+    if ('letter' in work) {
+      work.head.replays.giveUp(work.letter)
+      this.#work = undefined
+      return
+    }
     const origin = originOfFirst(work)
     let row: unknown
     let rejected: SourceBatch | undefined

@@ -15,8 +15,8 @@ const letterOf = (stage: string, line: number): Omit<DeadLetter, 'key'> => ({
 function lettersOf(stages: readonly string[], names: readonly string[] = ['events', 'strict', 'lax']) {
   const entries = new Map(stages.map((stage, line) => [`0 of 1:${line}:${stage}`, letterOf(stage, line)]))
   const map = {
-    async *scan() {
-      yield* [...entries]
+    async *scanEntries() {
+      for (const [key, value] of [...entries]) yield { key, value, version: 1, expiresAt: undefined }
     },
     delete: async (key: string) => entries.delete(key),
   }
