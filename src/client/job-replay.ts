@@ -11,7 +11,7 @@ import { NearstateError } from '../base/errors.ts'
 import type { DeadLetterEntry, ReplayDeadLettersResponse } from '../wire/generated/nearstate/v1/admin.ts'
 import { encodeValue } from '../wire/value-codec.ts'
 import type { AdminCalls } from './admin-calls.ts'
-import { checkOptions, signalOf, timeoutMsOf } from './call-options.ts'
+import { type CallOptions, checkOptions, signalOf, timeoutMsOf } from './call-options.ts'
 import { callOf, type DeadLetterOptions, type JobLetters, type LetterMap, type VersionedLetter } from './job-letters.ts'
 import { inGroups } from './partition-pages.ts'
 
@@ -31,6 +31,8 @@ export interface ReplayParts {
   readonly calls: AdminCalls
   readonly map: LetterMap
   readonly letters: JobLetters
+  /** Rejects when its tasks do not run and will not by themselves. */
+  readonly checkRunning: (options: CallOptions) => Promise<void>
 }
 
 const replayTimeoutMs = 600_000
@@ -39,6 +41,8 @@ const groupLetters = 512
 const groupBytes = 4 * 1024 * 1024
 const callsMax = 32
 const askEveryMs = 200
+/** Without an answer for so long the job's status is looked at. */
+const patienceMs = 3000
 const noWayBack = 'it was no row in front of its stage, or is too large to be kept whole'
 
 interface Waiting {
@@ -130,15 +134,20 @@ class Replay {
     this.#reasons.add(reason)
   }
 
-  #call(partition: number, letters: DeadLetterEntry[], forgets: DeadLetterEntry[]): Promise<ReplayDeadLettersResponse> {
-    const { calls, job } = this.#parts
-    const leftMs = Math.floor(this.#deadlineMs - performance.now())
-    if (leftMs <= 0) throw new NearstateError('DEADLINE_EXCEEDED', this.#overdue(job))
+  async #call(partition: number, letters: DeadLetterEntry[], forgets: DeadLetterEntry[]): Promise<ReplayDeadLettersResponse> {
+    const { calls, job, checkRunning } = this.#parts
     const request = { job, partition, letters, forgets }
-    return calls.repeatable((admin, unary) => admin.replayDeadLetters(request, unary), {
-      ...signalOf(this.#options),
-      timeout: `${leftMs}ms`,
-    })
+    for (;;) {
+      const leftMs = Math.floor(this.#deadlineMs - performance.now())
+      if (leftMs <= 0) throw new NearstateError('DEADLINE_EXCEEDED', this.#overdue(job))
+      const options: CallOptions = { ...signalOf(this.#options), timeout: `${Math.min(leftMs, patienceMs)}ms` }
+      try {
+        return await calls.repeatable((admin, unary) => admin.replayDeadLetters(request, unary), options)
+      } catch (thrown) {
+        if (!(thrown instanceof NearstateError && (thrown.code === 'UNAVAILABLE' || thrown.code === 'DEADLINE_EXCEEDED'))) throw thrown
+        await checkRunning(signalOf(this.#options))
+      }
+    }
   }
 
   #overdue(job: string): string {

@@ -263,14 +263,17 @@ export class JobHandle {
   /**
    * Gives dead letters back to the stages that refused them, as far as they were rows in front of them, while the job runs. Resolves when a
    * checkpoint has each of them, or it has failed again and is a letter still; within `timeout`, by default 10 minutes. With checkpoints each row
-   * counts once, however often this is called and whatever is lost meanwhile. CONFLICT when the job does not run or its input has ended.
+   * counts once, however often this is called and whatever is lost meanwhile. CONFLICT when the job does not run.
    */
   async replayDeadLetters(options?: DeadLetterOptions): Promise<ReplayResult> {
-    const { status } = await this.status(signalOf(options))
-    if (status === 'suspended' || ended.includes(status))
-      throw new NearstateError('CONFLICT', `Cannot replay dead letters of job "${this.name}": it is ${status}; replay them while it runs`)
+    const checkRunning = async (call: CallOptions): Promise<void> => {
+      const { status } = await this.status(call)
+      if (status === 'suspended' || ended.includes(status))
+        throw new NearstateError('CONFLICT', `Cannot replay dead letters of job "${this.name}": it is ${status}; replay them while it runs`)
+    }
+    await checkRunning(signalOf(options))
     const map = this.#access.lettersOf(this.name)
-    return replayDeadLetters({ job: this.name, calls: this.#calls, map, letters: this.#letters(map) }, options)
+    return replayDeadLetters({ job: this.name, calls: this.#calls, map, letters: this.#letters(map), checkRunning }, options)
   }
 
   #letters(map = this.#access.lettersOf(this.name)): JobLetters {

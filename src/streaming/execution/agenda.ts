@@ -173,7 +173,7 @@ export class Agenda {
   /** Not while a barrier is on its way (replays.ts, 1), nor when no row can come any more. */
   #nextReplay(): Work | undefined {
     const { flow, replays } = this.#options
-    if (flow.isUnderWay || this.haveEnded) return undefined
+    if (!replays.areWaiting || flow.isUnderWay || this.haveEnded) return undefined
     const letter = replays.next(stage => isAnyFull(this.#plan.reach[stage] as readonly Bounded[]))
     if (letter === undefined) return undefined
     return { head: { kind: 'replay', operator: letter.operator, replays, size: this.#replaySize }, letter, rows: 1 }

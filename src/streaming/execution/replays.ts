@@ -10,7 +10,8 @@
  * 2. A letter is its key and version. Its record, in the row's partition, is there exactly when the checkpoint has its row: who asks
  *    again, in a later attempt too, is told `replayed`, and nothing is done.
  * 3. A letter that fails again has done nothing: there is no record of it, and the stage has written it anew.
- * 4. At most `lettersMax` are known at once; what is beyond it stays `pending`, and is asked for again.
+ * 4. When the input has ended nothing new is replayed: the last checkpoint may have begun.
+ * 5. At most `lettersMax` are known at once; what is beyond it stays `pending`, and is asked for again.
  */
 import { messageOf } from '../../base/errors.ts'
 import { encodeKey } from '../../keys/encode-key.ts'
@@ -85,6 +86,7 @@ export class Replays {
   /** Where records are kept: the stage of the dead letters. */
   readonly #stage: string
   readonly #letters = new Map<string, ReplayedLetter>()
+  readonly #waiting = new Set<ReplayedLetter>()
   #tombstones: HomeRecord[] = []
 
   constructor(nodes: readonly StageNode[], plan: Plan, store: StateStore | undefined, codec: RowCodec, partitions: number) {
@@ -97,25 +99,27 @@ export class Replays {
   }
 
   /** How far each is; those that are new are taken. `forgets`: letters that are deleted, and asked for no more. */
-  take(partition: number, entries: readonly LetterEntry[], forgets: readonly LetterId[]): readonly ReplayOutcome[] {
+  take(partition: number, entries: readonly LetterEntry[], forgets: readonly LetterId[], hasInputEnded: boolean): readonly ReplayOutcome[] {
     for (const letter of forgets) this.#forget(partition, idOf(letter))
-    return entries.map(entry => this.#outcomeOf(partition, entry))
+    return entries.map(entry => this.#outcomeOf(partition, entry, hasInputEnded))
   }
 
-  #outcomeOf(partition: number, entry: LetterEntry): ReplayOutcome {
+  #outcomeOf(partition: number, entry: LetterEntry, hasInputEnded: boolean): ReplayOutcome {
     const id = idOf(entry)
     const known = this.#letters.get(id)
-    if (known !== undefined) {
+    if (known !== undefined && !(hasInputEnded && known.state.kind === 'waiting')) {
       const { kind } = known.state
       // Told once: it may be asked for again later, when what it failed for is mended.
       if (kind === 'failedAgain') this.#letters.delete(id)
       return kind === 'failedAgain' || kind === 'replayed' ? { kind } : { kind: 'pending' }
     }
     if (this.#store?.read(partition, this.#stage, text.encode(id)) !== undefined) return { kind: 'replayed' }
+    if (hasInputEnded) return { kind: 'refused', reason: "the job's input has ended" }
     if (!this.#hasRoom()) return { kind: 'pending' }
     const letter = this.#read(id, partition, entry)
     if (typeof letter === 'string') return { kind: 'refused', reason: letter }
     this.#letters.set(id, letter)
+    this.#waiting.add(letter)
     return { kind: 'pending' }
   }
 
@@ -174,10 +178,13 @@ export class Replays {
 
   // ---- units
 
+  get areWaiting(): boolean {
+    return this.#waiting.size > 0
+  }
+
   /** The next one that can run: `isBlocked` by the stage where it goes in. */
   next(isBlocked: (stage: number) => boolean): ReplayedLetter | undefined {
-    if (this.#letters.size === 0) return undefined
-    for (const letter of this.#letters.values()) if (letter.state.kind === 'waiting' && !isBlocked(letter.operator.stage)) return letter
+    for (const letter of this.#waiting) if (!isBlocked(letter.operator.stage)) return letter
     return undefined
   }
 
@@ -201,12 +208,14 @@ export class Replays {
   /** The unit has returned. */
   finish(letter: ReplayedLetter): void {
     const { operator, refusedBefore } = letter
+    this.#waiting.delete(letter)
     const hasFailed = (this.#plan.unit.counters.deadLetters[operator.stage] as number) > refusedBefore
     letter.state = hasFailed ? { kind: 'failedAgain' } : this.#store === undefined ? { kind: 'replayed' } : { kind: 'done' }
   }
 
   /** It was cut off, and has done nothing. */
   giveUp(letter: ReplayedLetter): void {
+    this.#waiting.delete(letter)
     letter.state = { kind: 'failedAgain' }
   }
 

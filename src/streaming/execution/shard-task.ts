@@ -515,8 +515,7 @@ export class ShardTask {
   /** Dead letters of rows of one of this shard's partitions; see replays.ts. Between units. */
   replay(partition: number, letters: readonly LetterEntry[], forgets: readonly LetterId[]): readonly ReplayOutcome[] {
     if (this.#state.kind !== 'running') throw new NearstateError('UNAVAILABLE', 'Cannot replay dead letters: the attempt does not run')
-    if (this.#agenda.haveEnded) throw new NearstateError('CONFLICT', "Cannot replay dead letters: the job's input has ended")
-    return this.#replays.take(partition, letters, forgets)
+    return this.#replays.take(partition, letters, forgets, this.#agenda.haveEnded)
   }
 
   skew(wallTimeMs: number): readonly TaskSkew[] {

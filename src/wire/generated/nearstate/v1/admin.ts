@@ -3501,7 +3501,7 @@ export const AdminDefinition = {
     },
     /**
      * Puts dead letters in front of the stages that refused them, on the shard that has the partition, and says how far each is. To be
-     * repeated until each is settled: one that was taken is not taken twice. CONFLICT when the job's input has ended. Any node takes the call. Idempotent.
+     * repeated until each is settled: one that was taken is not taken twice. Any node takes the call. Idempotent.
      */
     replayDeadLetters: {
       name: "ReplayDeadLetters",
