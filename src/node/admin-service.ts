@@ -11,7 +11,6 @@ import { AdminDefinition, type ClusterDescription, type NodeStats } from '../wir
 import { describeCluster, mapMessage, nodeStats, settingsOf, type Surroundings } from './describe-cluster.ts'
 import type { Functions } from './functions.ts'
 import type { JobMaster } from './job-master.ts'
-import { replayLetters } from './job-replays.ts'
 import { JobStateReads } from './job-state-reads.ts'
 import type { MapRegistry } from './map-registry.ts'
 import type { NodeControl } from './node-control.ts'
@@ -129,7 +128,7 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
       return document(await jobs.describeState(request.job, request.stage))
     },
     readJobState: request => stateReads.read(request),
-    replayDeadLetters: request => replayLetters(parts, request),
+    replayDeadLetters: request => stateReads.replay(request),
     async makeSavepoint(request) {
       const remote = leader('make a savepoint', request.forwarded)
       if (remote !== undefined) return remote.makeSavepoint({ ...request, forwarded: true }, { timeoutMs: savepointTimeoutMs })

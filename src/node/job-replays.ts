@@ -2,12 +2,12 @@
 import { NearstateError } from '../base/errors.ts'
 import type { LetterId } from '../streaming/execution/replays.ts'
 import type { DeadLetterEntry, ReplayDeadLettersRequest, ReplayDeadLettersResponse } from '../wire/generated/nearstate/v1/admin.ts'
-import { type JobStateReadParts, placeOf } from './job-state-reads.ts'
+import { type PartitionParts, placeOf } from './partition-place.ts'
 
 const replayTimeoutMs = 10_000
 
 /** A call is passed on once; UNAVAILABLE while nobody serves the partition, or no attempt runs there. */
-export async function replayLetters(parts: JobStateReadParts, request: ReplayDeadLettersRequest): Promise<ReplayDeadLettersResponse> {
+export async function replayLetters(parts: PartitionParts, request: ReplayDeadLettersRequest): Promise<ReplayDeadLettersResponse> {
   const { job, partition, letters, forgets, forwarded } = request
   const refusal = `Cannot replay dead letters of job "${job}"`
   const place = placeOf(parts, refusal, partition, forwarded === true)

@@ -116,7 +116,7 @@ export class Replays {
     if (this.#store?.read(partition, this.#stage, text.encode(id)) !== undefined) return { kind: 'replayed' }
     if (hasInputEnded) return { kind: 'refused', reason: "the job's input has ended" }
     if (!this.#hasRoom()) return { kind: 'pending' }
-    const letter = this.#read(id, partition, entry)
+    const letter = this.#tryRead(id, partition, entry)
     if (typeof letter === 'string') return { kind: 'refused', reason: letter }
     this.#letters.set(id, letter)
     this.#waiting.add(letter)
@@ -131,6 +131,14 @@ export class Replays {
   }
 
   /** The letter, or why it cannot be replayed. */
+  #tryRead(id: string, partition: number, entry: LetterEntry): ReplayedLetter | string {
+    try {
+      return this.#read(id, partition, entry)
+    } catch (thrown) {
+      return `its entry is no letter: ${messageOf(thrown)}`
+    }
+  }
+
   #read(id: string, partition: number, { key, value }: LetterEntry): ReplayedLetter | string {
     const { stage, origin, line, row, replay } = this.#codec.decode(value) as Stored
     const node = this.#nodes.find(({ name }) => name === stage)

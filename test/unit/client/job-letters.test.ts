@@ -16,7 +16,7 @@ function lettersOf(stages: readonly string[], names: readonly string[] = ['event
   const entries = new Map(stages.map((stage, line) => [`0 of 1:${line}:${stage}`, letterOf(stage, line)]))
   const map = {
     async *scanEntries() {
-      for (const [key, value] of [...entries]) yield { key, value, version: 1, expiresAt: undefined }
+      for (const [key, value] of entries) yield { key, value, version: 1, expiresAt: undefined }
     },
     delete: async (key: string) => entries.delete(key),
   }

@@ -108,7 +108,7 @@ describe('dead letters that are replayed', () => {
   it('count once, whatever crashes, and those that fail again are letters of the same name', async () => {
     let crashes = 0
     let replayed = 0
-    for (let seed = 1; seed < 25; seed += 1) {
+    for (let seed = 1; seed < 17; seed += 1) {
       const found = await run(seed, { crashChance: 0.003, giveUpChance: 0.005, barrierChance: 0.1 })
       crashes += found.crashes
       for (const { id } of events) expect([found.first.get(id), found.second.get(id)]).toEqual([1, 1])
@@ -122,13 +122,13 @@ describe('dead letters that are replayed', () => {
         if (outcome === 'failedAgain' && entry.key.endsWith(':strict')) expect([...found.left.keys()]).toContain(entry.key)
       }
     }
-    expect(crashes).toBeGreaterThan(20)
-    expect(replayed).toBeGreaterThan(24 * 30)
+    expect(crashes).toBeGreaterThan(12)
+    expect(replayed).toBeGreaterThan(16 * 30)
   })
 })
 
 describe('a letter that cannot be replayed', () => {
-  const refusalOf = async (value: object): Promise<ReplayOutcome | undefined> => {
+  const refusalOf = async (value: object | null): Promise<ReplayOutcome | undefined> => {
     let refusal: ReplayOutcome | undefined
     await runWithCheckpoints({
       job,
@@ -143,6 +143,7 @@ describe('a letter that cannot be replayed', () => {
   }
 
   it.each([
+    [null, 'its entry is no letter'],
     [{ stage: 'gone', row: 1, replay: { time: 0, partition: 3 } }, 'the job has no such stage now'],
     [{ stage: 'strict', row: 1 }, 'it was no row in front of its stage'],
     [{ stage: 'tidy', row: 1, replay: { time: 0, key: 'k', partition: 3 } }, 'its stage takes rows without a key now'],
