@@ -26,7 +26,6 @@ export interface KeyCount {
 
 export class HotKeys {
   readonly #idOf: (key: unknown) => KeyId
-  readonly #places = new Map<KeyId, number>()
   readonly #ids: KeyId[] = []
   readonly #keys: unknown[] = []
   readonly #counts = new Float64Array(counters)
@@ -77,26 +76,21 @@ export class HotKeys {
   #add(key: unknown): void {
     const id = this.#idOf(key)
     this.#sampled += 1
-    const known = this.#places.get(id)
-    if (known !== undefined) {
-      this.#counts[known] = (this.#counts[known] as number) + 1
-      return
-    }
-    const at = this.#ids.length < counters ? this.#ids.length : this.#least()
-    const before = this.#ids[at]
-    if (before !== undefined) this.#places.delete(before)
-    this.#places.set(id, at)
-    this.#ids[at] = id
-    this.#keys[at] = key
-    const least = this.#counts[at] as number
-    this.#counts[at] = least + 1
-    this.#errors[at] = least
-  }
-
-  #least(): number {
+    const ids = this.#ids
+    const counts = this.#counts
     let least = 0
-    for (let at = 1; at < counters; at += 1) if ((this.#counts[at] as number) < (this.#counts[least] as number)) least = at
-    return least
+    for (let at = 0; at < ids.length; at += 1) {
+      if (ids[at] === id) {
+        counts[at] = (counts[at] as number) + 1
+        return
+      }
+      if ((counts[at] as number) < (counts[least] as number)) least = at
+    }
+    const at = ids.length < counters ? ids.length : least
+    ids[at] = id
+    this.#keys[at] = key
+    this.#errors[at] = counts[at] as number
+    counts[at] = (counts[at] as number) + 1
   }
 
   #age(wallTimeMs: number): void {
