@@ -10,6 +10,8 @@ import { globalOptions, withGrid } from './cluster-access.ts'
 import { registerSavepoints } from './job-savepoints.ts'
 import { counted } from './demo-summary.ts'
 import { registerJobCheck } from './job-check.ts'
+import { registerJobLetters } from './job-letters.ts'
+import { registerJobSkew } from './job-skew.ts'
 import { registerJobState } from './job-state.ts'
 import { framesOf, isTerminal, printJson, printLine, printTable, reportError } from './output.ts'
 
@@ -53,6 +55,8 @@ export function registerJob(program: Command): void {
     .action((name: string, _options, command: Command) => change(name, command, job => job.cancel()))
   registerJobCheck(job)
   registerJobState(job)
+  registerJobLetters(job)
+  registerJobSkew(job)
   registerSavepoints(job)
 }
 

@@ -96,9 +96,10 @@ export class GridMap<S extends AnyKey, V> {
     return this.#call(OperationKind.SET, key, value, true, expiry, options, nothing) as Promise<void>
   }
 
-  /** Deletes the entry; resolves to whether it was there. */
-  delete(key: KeyOf<S>, options?: CallOptions): Promise<boolean> {
-    return this.#call(OperationKind.DELETE, key, undefined, false, undefined, options, wasThere) as Promise<boolean>
+  /** Deletes the entry; resolves to whether it was there. With `ifVersion`, only that version; CONFLICT when it has another. */
+  delete(key: KeyOf<S>, options?: { readonly ifVersion?: number } & CallOptions): Promise<boolean> {
+    const wire = options?.ifVersion === undefined ? undefined : () => this.#versionOptions('delete', options)
+    return this.#call(OperationKind.DELETE, key, undefined, false, wire, options, wasThere) as Promise<boolean>
   }
 
   /** Writes the value only if there is none: resolves to undefined then, else to the value that is there. */
@@ -109,16 +110,7 @@ export class GridMap<S extends AnyKey, V> {
 
   /** Writes the value only over the version given; CONFLICT otherwise. The entry keeps its expiry. */
   replace(key: KeyOf<S>, value: V, options: { readonly ifVersion: number } & CallOptions): Promise<void> {
-    const wire = (): OperationOptions => {
-      checkOptions('replace', options, [...callNames, 'ifVersion'])
-      const { ifVersion } = options
-      if (!Number.isSafeInteger(ifVersion) || ifVersion < 0) {
-        throw invalidArgument(
-          `Cannot replace in map "${this.name}": ifVersion is ${String(ifVersion)}, a version that getEntry gave is wanted`,
-        )
-      }
-      return { ...emptyOptions(), ifVersion: BigInt(ifVersion) }
-    }
+    const wire = (): OperationOptions => this.#versionOptions('replace', options)
     return this.#call(OperationKind.REPLACE, key, value, true, wire, options, nothing) as Promise<void>
   }
 
@@ -303,6 +295,17 @@ export class GridMap<S extends AnyKey, V> {
         `${what} on map "${this.name}" was not done within the time-out: others wrote the entry each time`,
       )
     return { timeout: `${leftMs}ms`, ...signalOf(options) }
+  }
+
+  #versionOptions(what: string, options: { readonly ifVersion?: number } & CallOptions): OperationOptions {
+    checkOptions(what, options, [...callNames, 'ifVersion'])
+    const { ifVersion } = options
+    if (ifVersion === undefined || !Number.isSafeInteger(ifVersion) || ifVersion < 0) {
+      throw invalidArgument(
+        `Cannot ${what} in map "${this.name}": ifVersion is ${String(ifVersion)}, a version that getEntry gave is wanted`,
+      )
+    }
+    return { ...emptyOptions(), ifVersion: BigInt(ifVersion) }
   }
 
   #expiryOptions(options: ExpiryOptions & CallOptions): OperationOptions | undefined {

@@ -10,6 +10,7 @@ import { type CallOptions, checkOptions, isAnyReplica, type MapReadOptions } fro
 import { type ClusterDescription, describeCluster } from './cluster-description.ts'
 import { type NodeFigures, nodeFigures } from './cluster-stats.ts'
 import { GridMap } from './grid-map.ts'
+import { type DeadLetter, letterMapName } from './job-letters.ts'
 import { Jobs } from './jobs.ts'
 import { Maps } from './maps.ts'
 import { Router } from './router.ts'
@@ -77,7 +78,11 @@ export class Grid {
     })
     const calls = new AdminCalls(() => this.#topology.admin, timeoutMs)
     this.maps = new Maps(calls)
-    this.jobs = new Jobs(calls, deployTimeoutMs, { partitionCount: () => this.#router.partitionCount, timeoutMs })
+    this.jobs = new Jobs(calls, deployTimeoutMs, {
+      partitionCount: () => this.#router.partitionCount,
+      timeoutMs,
+      lettersOf: job => this.map<Omit<DeadLetter, 'key'>>(letterMapName(job)),
+    })
     this.functions = {
       deploy: async (file, options) => {
         const { code, sourceMap, file: name } = await bundleFile(file)

@@ -1,11 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Duration, parseDuration } from '../base/duration.ts'
-import { invalidArgument } from '../base/errors.ts'
+import { invalidArgument, NearstateError } from '../base/errors.ts'
 import { bundleFile } from '../bundling/bundle-file.ts'
 import type { AdminCalls } from './admin-calls.ts'
 import type { AnyKey, KeySpace } from '../keys/key-space.ts'
 import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
+import { type DeadLetter, type DeadLetterOptions, JobLetters, type LetterMap, type ListDeadLettersOptions } from './job-letters.ts'
+import { replayDeadLetters, type ReplayResult } from './job-replay.ts'
 import { collectedRows, type RowOptions } from './job-rows.ts'
+import { skewOf, type StageSkew } from './job-skew.ts'
 import { JobStateMap } from './job-state.ts'
 import { StageReader, type StageReaderOptions } from './stage-reader.ts'
 
@@ -75,7 +78,9 @@ export interface SubmitOptions extends CallOptions {
 }
 
 /** Of the client. */
-export type StateReading = Pick<StageReaderOptions, 'partitionCount' | 'timeoutMs'>
+export interface JobAccess extends Pick<StageReaderOptions, 'partitionCount' | 'timeoutMs'> {
+  readonly lettersOf: (job: string) => LetterMap
+}
 
 export interface JobFinding {
   /** An error keeps the job from being started. */
@@ -132,12 +137,12 @@ const ended: readonly JobState[] = ['completed', 'failed', 'cancelled']
 export class Jobs {
   readonly #calls: AdminCalls
   readonly #submitTimeoutMs: number
-  readonly #reading: StateReading
+  readonly #access: JobAccess
 
-  constructor(calls: AdminCalls, submitTimeoutMs: number, reading: StateReading) {
+  constructor(calls: AdminCalls, submitTimeoutMs: number, access: JobAccess) {
     this.#calls = calls
     this.#submitTimeoutMs = submitTimeoutMs
-    this.#reading = reading
+    this.#access = access
   }
 
   /** Bundles a job file (default export: `defineJob(...)`), checks it on the cluster and starts it. Resolves when its tasks run. */
@@ -177,24 +182,29 @@ export class Jobs {
 
   /** A handle; whether there is such a job shows at its first call (NOT_FOUND). */
   get(name: string): JobHandle {
-    return new JobHandle(name, this.#calls, this.#reading)
+    return new JobHandle(name, this.#calls, this.#access)
   }
 }
 
 export class JobHandle {
   readonly name: string
   readonly #calls: AdminCalls
-  readonly #reading: StateReading
+  readonly #access: JobAccess
 
-  constructor(name: string, calls: AdminCalls, reading: StateReading) {
+  constructor(name: string, calls: AdminCalls, access: JobAccess) {
     this.name = name
     this.#calls = calls
-    this.#reading = reading
+    this.#access = access
   }
 
   async status(options?: CallOptions): Promise<JobStatus> {
     const { json } = await this.#calls.repeatable((admin, unary) => admin.getJob({ name: this.name }, unary), options)
     return statusOf(json)
+  }
+
+  /** Which keys take most rows, for each keyBy and rekey: estimates of the last minutes. CONFLICT while the job's tasks do not run. */
+  skew(options?: CallOptions): Promise<readonly StageSkew[]> {
+    return skewOf(this.#calls, this.name, options)
   }
 
   /** The job as it was submitted, looked at against the cluster as it is now. */
@@ -237,8 +247,43 @@ export class JobHandle {
     return collectedRows(this.#readerOf(stage), stage, options) as AsyncGenerator<Row>
   }
 
+  /**
+   * Rows that could not be processed, in no order; each that is there throughout comes once. They outlive the job's end. NOT_FOUND for a job, or
+   * a stage, that there is not. All letters are read, whatever `stage` is; `timeout` is that of one page.
+   */
+  deadLetters(options?: ListDeadLettersOptions): AsyncGenerator<DeadLetter> {
+    return this.#letters().list(options)
+  }
+
+  /** Removes dead letters; resolves to how many went. Those that come meanwhile may stay. NOT_FOUND as with `deadLetters`. */
+  clearDeadLetters(options?: DeadLetterOptions): Promise<number> {
+    return this.#letters().clear(options)
+  }
+
+  /**
+   * Gives dead letters back to the stages that refused them, as far as they were rows in front of them, while the job runs. Resolves when a
+   * checkpoint has each of them, or it has failed again and is a letter still; within `timeout`, by default 10 minutes. With checkpoints each row
+   * counts once, however often this is called and whatever is lost meanwhile. CONFLICT when the job does not run.
+   */
+  async replayDeadLetters(options?: DeadLetterOptions): Promise<ReplayResult> {
+    const checkRunning = async (call: CallOptions): Promise<void> => {
+      const { status } = await this.status(call)
+      if (status === 'suspended' || ended.includes(status))
+        throw new NearstateError('CONFLICT', `Cannot replay dead letters of job "${this.name}": it is ${status}; replay them while it runs`)
+    }
+    await checkRunning(signalOf(options))
+    const map = this.#access.lettersOf(this.name)
+    return replayDeadLetters({ job: this.name, calls: this.#calls, map, letters: this.#letters(map), checkRunning }, options)
+  }
+
+  #letters(map = this.#access.lettersOf(this.name)): JobLetters {
+    const stageNames = async (call: CallOptions): Promise<readonly string[]> => (await this.status(call)).stages.map(({ name }) => name)
+    return new JobLetters(this.name, map, stageNames)
+  }
+
   #readerOf(stage: string): StageReader {
-    return new StageReader({ calls: this.#calls, job: this.name, stage, ...this.#reading })
+    const { partitionCount, timeoutMs } = this.#access
+    return new StageReader({ calls: this.#calls, job: this.name, stage, partitionCount, timeoutMs })
   }
 
   /**

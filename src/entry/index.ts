@@ -8,7 +8,10 @@ export { connect, type ConnectOptions } from '../client/connect.ts'
 export type { ConnectionEvent, Grid } from '../client/grid.ts'
 export type { GridMap, InvokeAllOptions, MapEntry, ScanOptions } from '../client/grid-map.ts'
 export type { ScannedEntry } from '../client/partition-pages.ts'
+export type { DeadLetter, DeadLetterOptions, ListDeadLettersOptions } from '../client/job-letters.ts'
+export type { ReplayResult } from '../client/job-replay.ts'
 export type { RowOptions } from '../client/job-rows.ts'
+export type { StageSkew } from '../client/job-skew.ts'
 export type { JobStateMap, StateEntry, StateReadOptions, StateScanOptions } from '../client/job-state.ts'
 export type {
   Guarantee,

@@ -151,9 +151,10 @@ export class PartitionMap {
     return this.#write(key, start, end, value, valueStart, valueEnd, expiryAt(ttl, wallTimeMs), idle, wallTimeMs)
   }
 
-  /** `done` or `absent`. */
-  delete(key: Uint8Array, start: number, end: number, wallTimeMs: number): Outcome {
+  /** `done`, `absent`, or `conflict` when it has another version than `ifVersion`. */
+  delete(key: Uint8Array, start: number, end: number, wallTimeMs: number, ifVersion?: number): Outcome {
     if (!this.find(key, start, end, wallTimeMs, false)) return Outcome.absent
+    if (ifVersion !== undefined && this.found.version !== ifVersion) return Outcome.conflict
     this.#remove(key, start, end, 'deleted')
     return Outcome.done
   }

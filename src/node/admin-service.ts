@@ -118,12 +118,17 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
       return remote === undefined ? document(await jobs.resume(request.name)) : remote.resumeJob({ ...request, forwarded: true }, forward)
     },
 
+    async getJobSkew(request) {
+      const remote = leader('look at a job', request.forwarded)
+      return remote === undefined ? document(await jobs.skew(request.name)) : remote.getJobSkew({ ...request, forwarded: true }, forward)
+    },
     async describeJobState(request) {
       const remote = leader('read state of a job', request.forwarded)
       if (remote !== undefined) return remote.describeJobState({ ...request, forwarded: true }, forward)
       return document(await jobs.describeState(request.job, request.stage))
     },
     readJobState: request => stateReads.read(request),
+    replayDeadLetters: request => stateReads.replay(request),
     async makeSavepoint(request) {
       const remote = leader('make a savepoint', request.forwarded)
       if (remote !== undefined) return remote.makeSavepoint({ ...request, forwarded: true }, { timeoutMs: savepointTimeoutMs })

@@ -14,6 +14,7 @@ import type { Bundle, ShardAnswers } from '../shard/protocol.ts'
 import type { Guarantee } from '../streaming/checkpoint/barrier-flow.ts'
 import { type JobGraph, parseGraph } from '../streaming/graph/job-graph.ts'
 import { checkSubmit, type Finding, type SubmitContext, submitError } from '../streaming/graph/submit-checks.ts'
+import type { StageSkew } from '../streaming/execution/key-skew.ts'
 import { isEnded, newRun, type RunRecord } from '../streaming/master/record.ts'
 import type { StateDescription } from '../wire/state-values.ts'
 import { type BundleStore, bundleOf } from './bundle-store.ts'
@@ -150,6 +151,22 @@ export class JobMaster {
 
   async get(name: string): Promise<JobDocumentJson> {
     return this.#document((await this.#read(name)).record)
+  }
+
+  /** Which keys take most of its rows. CONFLICT while it does not run. */
+  async skew(name: string): Promise<readonly StageSkew[]> {
+    const { run } = (await this.#read(name)).record
+    const skew = this.skewOf(name)
+    if (skew !== undefined && !isEnded(run) && run.status !== 'suspended') return skew
+    throw new NearstateError(
+      'CONFLICT',
+      `Cannot tell the key skew of job "${name}": it is ${run.status}, and tasks measure it while they run`,
+    )
+  }
+
+  /** The same, as far as this node knows: undefined where no run of it is. */
+  skewOf(name: string): readonly StageSkew[] | undefined {
+    return this.#runs.get(name)?.skew
   }
 
   /** How the state of one of its stages is to be read. */

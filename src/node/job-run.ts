@@ -23,6 +23,7 @@ import { isReachable } from '../membership/replica-transitions.ts'
 import { liveMembers } from '../membership/transitions.ts'
 import type { ShardAnswers } from '../shard/protocol.ts'
 import type { Layout, ShardProgress, Split, StageProgress } from '../streaming/assignment.ts'
+import { mergeSkew, type StageSkew } from '../streaming/execution/key-skew.ts'
 import { mergeStages, withCounts } from '../streaming/execution/progress.ts'
 import { assignmentOf, layoutOf } from '../streaming/graph/assignment-of.ts'
 import type { JobGraph } from '../streaming/graph/job-graph.ts'
@@ -59,6 +60,7 @@ interface Current {
   readonly nodes: readonly NodeId[]
   readonly primaries: string
   stages: readonly StageProgress[]
+  skew: readonly StageSkew[]
   silentPolls: number
 }
 
@@ -113,6 +115,11 @@ export class JobRun {
   get stages(): readonly StageProgress[] {
     const live = this.#current?.stages ?? []
     return live.length === 0 ? this.#record.stages : withCounts(live, this.#record.run.countsBefore ?? [])
+  }
+
+  /** Of the attempt that runs. */
+  get skew(): readonly StageSkew[] {
+    return this.#current?.skew ?? []
   }
 
   /** Its tasks run; rejects with what kept the first attempt from that. */
@@ -174,7 +181,7 @@ export class JobRun {
     const { nodes, primaries, stages, run } = this.#record
     const members = membersOf(nodes, this.#options.view()?.state)
     const shards = members.reduce((sum, member) => sum + member.shards.length, 0)
-    this.#current = { attempt: run.attempt, nodes, primaries, stages, silentPolls: 0 }
+    this.#current = { attempt: run.attempt, nodes, primaries, stages, skew: [], silentPolls: 0 }
     this.#machine.follow(shards)
     this.#started.resolve()
     this.#poll(this.#current)
@@ -317,7 +324,7 @@ export class JobRun {
       const layout = layoutOf(view, graph.name)
       const nodes = membersIn(layout, view.state).map(({ id }) => id)
       const primaries = primariesDigest(view.state)
-      this.#current = { attempt, nodes, primaries, stages: [], silentPolls: 0 }
+      this.#current = { attempt, nodes, primaries, stages: [], skew: [], silentPolls: 0 }
       const opened = await this.#open(attempt, restore, layout)
       if (new Set([described.graphHash, ...opened.hashes]).size > 1) throw differentGraphs(this.#record.name)
       const fresh = await this.#listSplits(
@@ -525,6 +532,7 @@ export class JobRun {
     )
     const shards = answers.flatMap(answer => JSON.parse(answer.json) as ShardProgress[])
     current.stages = mergeStages(shards.map(({ stages }) => stages))
+    current.skew = mergeSkew(shards.map(({ skew = [] }) => skew))
     return shards
   }
 

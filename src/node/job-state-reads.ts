@@ -1,57 +1,56 @@
-/** Reads of a job's state, brought to the node and the shard that have the partition; so many at once. */
-import { invalidArgument, NearstateError } from '../base/errors.ts'
-import type { NodeId } from '../base/ids.ts'
-import type { ReadJobStateRequest, ReadJobStateResponse } from '../wire/generated/nearstate/v1/admin.ts'
-import type { NodeLinks } from './node-links.ts'
+/** Reads of a job's state, and replays of its dead letters, brought to the node and the shard that have the partition; so many at once. */
+import { NearstateError } from '../base/errors.ts'
+import type {
+  ReadJobStateRequest,
+  ReadJobStateResponse,
+  ReplayDeadLettersRequest,
+  ReplayDeadLettersResponse,
+} from '../wire/generated/nearstate/v1/admin.ts'
+import { replayLetters } from './job-replays.ts'
+import { type PartitionParts, placeOf } from './partition-place.ts'
 import type { Shards } from './shards.ts'
-import type { ViewFeed } from './view-feed.ts'
-
-export interface JobStateReadParts {
-  readonly self: NodeId
-  readonly feed: Pick<ViewFeed, 'view' | 'reachableMembers'>
-  readonly shards: Pick<Shards, 'handles'>
-  readonly links: Pick<NodeLinks, 'admin'>
-}
 
 const readTimeoutMs = 10_000
 /** On their way through this node at once; a page of answers each. */
-const readsMax = 1024
+const callsMax = 1024
 
 export class JobStateReads {
-  readonly #parts: JobStateReadParts
+  readonly #parts: PartitionParts
   #underWay = 0
 
-  constructor(parts: JobStateReadParts) {
+  constructor(parts: PartitionParts) {
     this.#parts = parts
   }
 
   /** A call is passed on once; UNAVAILABLE while nobody serves the partition. */
-  async read(request: ReadJobStateRequest): Promise<ReadJobStateResponse> {
-    if (this.#underWay >= readsMax) {
-      const why = `${readsMax} reads of state are on their way through this node, which is the limit`
-      throw new NearstateError('RESOURCE_EXHAUSTED', `Cannot read state of job "${request.job}": ${why}; await some of them first`)
+  read(request: ReadJobStateRequest): Promise<ReadJobStateResponse> {
+    return this.#counted(`Cannot read state of job "${request.job}"`, () => this.#route(request))
+  }
+
+  /** The same for dead letters that are to be replayed; see job-replays.ts. */
+  replay(request: ReplayDeadLettersRequest): Promise<ReplayDeadLettersResponse> {
+    return this.#counted(`Cannot replay dead letters of job "${request.job}"`, () => replayLetters(this.#parts, request))
+  }
+
+  async #counted<T>(refusal: string, call: () => Promise<T>): Promise<T> {
+    if (this.#underWay >= callsMax) {
+      const why = `${callsMax} calls for states and dead letters are on their way through this node, which is the limit`
+      throw new NearstateError('RESOURCE_EXHAUSTED', `${refusal}: ${why}; await some of them first`)
     }
     this.#underWay += 1
     try {
-      return await this.#route(request)
+      return await call()
     } finally {
       this.#underWay -= 1
     }
   }
 
   async #route(request: ReadJobStateRequest): Promise<ReadJobStateResponse> {
-    const { feed, self, shards, links } = this.#parts
-    const { job, partition } = request
-    const owner = feed.view?.state.partitions[partition]
-    if (owner === undefined) throw invalidArgument(`Cannot read state of job "${job}": there is no partition ${partition}`)
-    const { primary } = owner
-    if (primary === undefined)
-      throw new NearstateError('PARTITION_LOST', `Cannot read state of job "${job}": partition ${partition} has no replica left`)
-    if (primary.node === self) return readHere(shards, primary.shard, request)
-    const member = feed.reachableMembers.find(({ id }) => id === primary.node)
-    if (request.forwarded === true || member === undefined)
-      throw new NearstateError('UNAVAILABLE', `Cannot read state of job "${job}": partition ${partition} is just being moved; try again`)
-    return links.admin(member).readJobState({ ...request, forwarded: true }, { timeoutMs: readTimeoutMs })
+    const { shards, links } = this.#parts
+    const { job, partition, forwarded } = request
+    const place = placeOf(this.#parts, `Cannot read state of job "${job}"`, partition, forwarded === true)
+    if ('shard' in place) return readHere(shards, place.shard, request)
+    return links.admin(place.member).readJobState({ ...request, forwarded: true }, { timeoutMs: readTimeoutMs })
   }
 }
 

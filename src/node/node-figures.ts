@@ -7,6 +7,7 @@ import type { ShardStatsReport } from '../shard/protocol.ts'
 import type { HistoryCounts } from './cluster-history.ts'
 import { copyCount } from './cluster-events.ts'
 import type { JobDocumentJson } from './job-record.ts'
+import type { StageSkew } from '../streaming/execution/key-skew.ts'
 import type { JobFigures, NodeFigures, ShardFigures } from '../telemetry/metrics.ts'
 
 export interface FigureSources {
@@ -21,6 +22,8 @@ export interface FigureSources {
   readonly promiseMisses: number
   readonly history: HistoryCounts
   readonly jobs: readonly JobDocumentJson[]
+  /** Of a job that runs. */
+  readonly skewOf: (job: string) => readonly StageSkew[] | undefined
 }
 
 export function nodeFigures(sources: FigureSources): NodeFigures {
@@ -45,11 +48,17 @@ export function nodeFigures(sources: FigureSources): NodeFigures {
     history: sources.history,
     shards: sources.shards.map(shardFigures),
     userCodeStops: sources.userCodeStops,
-    jobs: sources.jobs.map(jobFigures),
+    jobs: sources.jobs.map(job => jobFigures(job, sources.skewOf(job.name) ?? [])),
   }
 }
 
-const jobFigures = ({ name, status, restarts, checkpoints, checkpoint, stages }: JobDocumentJson): JobFigures => ({
+/** Of fewer rows a share says little. */
+const sampledMin = 100
+
+const jobFigures = (
+  { name, status, restarts, checkpoints, checkpoint, stages }: JobDocumentJson,
+  skew: readonly StageSkew[],
+): JobFigures => ({
   name,
   status,
   restarts,
@@ -57,6 +66,9 @@ const jobFigures = ({ name, status, restarts, checkpoints, checkpoint, stages }:
   checkpoint,
   // Only what runs has figures of stages that move: the others would be series of the past.
   stages: status === 'running' || status === 'restarting' ? stages : [],
+  hottest: skew.flatMap(({ stage, sampled, keys }) =>
+    keys[0] === undefined || sampled < sampledMin ? [] : [{ stage, share: keys[0].share }],
+  ),
 })
 
 const shardFigures = (report: ShardStatsReport, shard: number): ShardFigures => ({

@@ -68,5 +68,6 @@ const metricsOf = ({ id, config, parts, notReadyBecause }: ServersOptions): Retu
       promiseMisses: parts.driver.promiseMisses,
       history: parts.history.counts,
       jobs: parts.driver.leads ? await parts.jobs.list() : [],
+      skewOf: job => parts.jobs.skewOf(job),
     }),
   )

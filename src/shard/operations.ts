@@ -286,7 +286,11 @@ export class Operations {
     const { keys } = reader
     const start = reader.keyBounds[index] as number
     const end = reader.keyBounds[index + 1] as number
-    if (kind === OperationKind.DELETE) return answerWrite(out, id, part, part.delete(keys, start, end, wallTimeMs))
+    if (kind === OperationKind.DELETE) {
+      const ifVersion = reader.optionsAt(index)?.ifVersion
+      const version = ifVersion === undefined ? undefined : Number(ifVersion)
+      return answerWrite(out, id, part, part.delete(keys, start, end, wallTimeMs, version))
+    }
     if (kind === OperationKind.CLEAR) {
       part.clear()
       return out.ok(id)
@@ -479,7 +483,7 @@ function answerWrite(out: AnswerWriter, id: number, part: PartitionMap, outcome:
 }
 
 const conflict = (map: string): NearstateError =>
-  new NearstateError('CONFLICT', `Cannot replace entry in map "${map}": it is not there with the expected version`)
+  new NearstateError('CONFLICT', `Cannot replace or delete entry in map "${map}": it is not there with the expected version`)
 
 function expiryRefusal(options: OperationOptions): NearstateError | undefined {
   return durationRefusal('ttl', Number(options.ttlMs ?? 0n)) ?? durationRefusal('maxIdle', Number(options.maxIdleMs ?? 0n))

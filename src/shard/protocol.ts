@@ -2,6 +2,8 @@
  * Messages between a node's control thread and its shard workers. Plain data (structured clone); requests carry an id and are
  * answered by `answer`.
  */
+import type { ReplayOutcome } from '../streaming/execution/replays.ts'
+import type { ReplayLetters } from './jobs/job-attempt.ts'
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode } from '../base/errors.ts'
 import type { NodeId, ShardId } from '../base/ids.ts'
@@ -139,6 +141,7 @@ export type ShardRequest =
   /** The job has ended: its state goes, but for the stages to keep. */
   | { readonly kind: 'dropJob'; readonly job: string; readonly attempt: number; readonly keep: readonly string[] }
   | ({ readonly kind: 'readJobState' } & ReadJobState)
+  | ({ readonly kind: 'replayLetters' } & ReplayLetters)
   | { readonly kind: 'stopJob'; readonly job: string; readonly attempt: number }
   | { readonly kind: 'jobProgress'; readonly job: string; readonly attempt: number }
   | { readonly kind: 'stats' }
@@ -169,6 +172,7 @@ export interface ShardAnswers {
   /** Partitions of which nothing is left. */
   dropJob: readonly number[]
   readJobState: JobStateAnswer
+  replayLetters: readonly ReplayOutcome[]
   /** Index of the shard in the layout. */
   savepointJob: { readonly shard: number }
   stopJob: null

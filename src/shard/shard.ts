@@ -14,6 +14,7 @@ import type { ShardMirror } from '../durability/shard-mirror.ts'
 import type { ValueCodec } from '../grid/entry-processor.ts'
 import { encodeKey } from '../keys/encode-key.ts'
 import type { ShardProgress } from '../streaming/assignment.ts'
+import type { ReplayOutcome } from '../streaming/execution/replays.ts'
 import type { RestorePoint } from '../streaming/master/record.ts'
 import type { LocalMaps } from '../streaming/ports.ts'
 import { MemoryBudget } from '../storage/memory-budget.ts'
@@ -29,7 +30,7 @@ import { dropState } from './jobs/drop-state.ts'
 import type { JobStateAnswer, ReadJobState } from './jobs/state-reads.ts'
 import { type ImportNeeds, importSavepoint } from './jobs/import-savepoint.ts'
 import { importPlace } from './jobs/import-place.ts'
-import { unansweredMaxMs } from './jobs/job-attempt.ts'
+import { type ReplayLetters, unansweredMaxMs } from './jobs/job-attempt.ts'
 import { ShardStateStore } from './jobs/state-store.ts'
 import { Invokes } from './invokes.ts'
 import { ShardLocalMaps } from './local-maps.ts'
@@ -76,6 +77,7 @@ export interface ShardJobs {
   committed(job: string, attempt: number, n: number, isLast: boolean): void
   drop(job: string, attempt: number, keep: readonly string[]): Promise<readonly number[]>
   read(request: ReadJobState): Promise<JobStateAnswer>
+  replay(request: ReplayLetters): readonly ReplayOutcome[]
   stop(job: string, attempt: number): void | Promise<void>
   progress(job: string, attempt: number): ShardProgress
   onExchange(from: ShardId, bytes: Uint8Array): void
@@ -380,6 +382,8 @@ export class Shard implements PeerListener {
         return this.#jobs.drop(request.job, request.attempt, request.keep)
       case 'readJobState':
         return this.#jobs.read(request)
+      case 'replayLetters':
+        return this.#jobs.replay(request)
       case 'savepointJob':
         return this.#jobs.savepoint(request.job, request.attempt, request.n, request.savepoint)
       case 'stopJob':

@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../base/errors.ts'
 import type { ShardId } from '../base/ids.ts'
 import type { SplitState } from './checkpoint/split-state.ts'
+import type { KeyCount } from './operators/hot-keys.ts'
 import type { SplitPosition } from './source.ts'
 
 /** Part of a source that one task reads: a file, a generator's slice. Only its connector looks inside. */
@@ -54,6 +55,16 @@ export interface StageProgress extends StageCounts {
   readonly batches: readonly number[]
 }
 
+/** What one task has counted of the rows of an exchange. Keys as JSON shows them: bytes as hex, tuples as lists. */
+export interface TaskSkew {
+  /** The stage that chose the key: a keyBy or rekey. */
+  readonly stage: string
+  /** The stages that take its rows. */
+  readonly feeds: readonly string[]
+  readonly sampled: number
+  readonly keys: readonly KeyCount[]
+}
+
 /** Milliseconds. */
 export const batchBoundsMs: readonly number[] = [0.25, 0.5, 1, 2, 5, 10, 25, 100]
 
@@ -68,6 +79,7 @@ export interface ShardProgress {
     readonly functionStack?: string
   }
   readonly stages: readonly StageProgress[]
+  readonly skew?: readonly TaskSkew[]
   /** What the checkpoint under way waits for here. */
   readonly waitsFor?: { readonly stage: string; readonly what: string }
 }

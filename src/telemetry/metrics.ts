@@ -48,6 +48,8 @@ export interface JobFigures {
     readonly busyMs: number
     readonly blockedMs: number
   }[]
+  /** By exchange, the part of its rows that the hottest key takes. */
+  readonly hottest: readonly { readonly stage: string; readonly share: number }[]
 }
 
 export interface ShardFigures {
@@ -137,10 +139,15 @@ export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
     'Time in which tasks of a stage waited for what is behind it; on the leader only.',
     ofStage,
   )
+  const hottestShare = gauge(
+    'job_hottest_key_share',
+    'Part of the rows of a keyBy that its hottest key takes; on the leader only.',
+    ofStage,
+  )
   const jobMetrics = [jobRestarts, jobCheckpoints, checkpointSeconds, checkpointBytes, checkpointAge]
-  const stageMetrics = [stageRowsIn, stageRowsOut, stageDead, stageLate, stageState, stageLag, stageBusy, stageBlocked]
+  const stageMetrics = [stageRowsIn, stageRowsOut, stageDead, stageLate, stageState, stageLag, stageBusy, stageBlocked, hottestShare]
 
-  const setJob = ({ name: job, restarts, checkpoints, checkpoint, stages }: JobFigures): void => {
+  const setJob = ({ name: job, restarts, checkpoints, checkpoint, stages, hottest }: JobFigures): void => {
     jobRestarts.inc({ job }, restarts)
     jobCheckpoints.inc({ job }, checkpoints)
     if (checkpoint !== null) {
@@ -148,6 +155,7 @@ export function createMetrics(collect: () => Promise<NodeFigures>): Metrics {
       checkpointBytes.set({ job }, checkpoint.bytes)
       checkpointAge.set({ job }, Math.max(0, Date.now() - checkpoint.at) / 1000)
     }
+    for (const { stage, share } of hottest) hottestShare.set({ job, stage }, share)
     for (const stage of stages) {
       const labels = { job, stage: stage.name }
       stageRowsIn.inc(labels, stage.rowsIn)

@@ -504,6 +504,8 @@ export interface TestDeadLetter {
   readonly row?: unknown
   readonly raw?: string
   readonly at: number
+  /** What else its stage needs to take it again, on a cluster. */
+  readonly replay?: { readonly time: number; readonly key?: unknown; readonly partition: number; readonly packed?: Uint8Array }
 }
 
 /** A checkpoint that was committed. */

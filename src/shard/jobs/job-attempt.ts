@@ -14,9 +14,18 @@ import { NearstateError } from '../../base/errors.ts'
 import type { Assignment, ShardProgress } from '../../streaming/assignment.ts'
 import type { BarrierAnswer } from '../../streaming/checkpoint/task-checkpoint.ts'
 import type { Frame } from '../../streaming/exchange/frame.ts'
+import type { LetterEntry, LetterId, ReplayOutcome } from '../../streaming/execution/replays.ts'
 import type { ShardTask, TaskFailure } from '../../streaming/execution/shard-task.ts'
 import type { FailureDescription } from '../user-code/user-code.ts'
 import type { Slices, SliceTask } from '../user-code/slice-task.ts'
+
+/** Dead letters of rows of one partition. */
+export interface ReplayLetters {
+  readonly job: string
+  readonly partition: number
+  readonly letters: readonly LetterEntry[]
+  readonly forgets: readonly LetterId[]
+}
 
 /** What the task calls. */
 export interface TaskCalls {
@@ -141,11 +150,24 @@ export class JobAttempt implements SliceTask {
   progress(): ShardProgress {
     const { state } = this.#task
     const stages = this.#task.stages()
+    const skew = this.#task.skew(this.#options.clock.wallTimeMs())
     const waits = this.#task.barrierWaitsFor
     if (state.kind !== 'failed')
-      return { status: state.kind === 'closed' ? 'completed' : state.kind, stages, ...(waits === undefined ? {} : { waitsFor: waits }) }
+      return {
+        status: state.kind === 'closed' ? 'completed' : state.kind,
+        stages,
+        skew,
+        ...(waits === undefined ? {} : { waitsFor: waits }),
+      }
     this.#failure ??= this.#describe(state.failure)
-    return { status: 'failed', failure: this.#failure, stages }
+    return { status: 'failed', failure: this.#failure, stages, skew }
+  }
+
+  /** Dead letters; see ShardTask. */
+  replay({ partition, letters, forgets }: ReplayLetters): readonly ReplayOutcome[] {
+    const outcomes = this.#task.replay(partition, letters, forgets)
+    this.#wake()
+    return outcomes
   }
 
   /** In a slice; see ShardTask. */

@@ -15,6 +15,7 @@ import { readFrame, type RowCodec } from '../../streaming/exchange/frame.ts'
 import { restoredSplits } from '../../streaming/checkpoint/restored-splits.ts'
 import { mapsOf, ownPartitions } from '../../streaming/execution/plan.ts'
 import { ShardTask, type ShardTaskOptions } from '../../streaming/execution/shard-task.ts'
+import type { ReplayOutcome } from '../../streaming/execution/replays.ts'
 import { upgradeFunction } from '../../streaming/operators/process.ts'
 import { type BuiltJob, buildJob, isJob } from '../../streaming/graph/job.ts'
 import { graphHash } from '../../streaming/graph/job-graph.ts'
@@ -28,7 +29,7 @@ import type { UserCode } from '../user-code/user-code.ts'
 import type { CustomReading } from '../../streaming/graph/custom-source.ts'
 import { CustomReader } from './custom-reader.ts'
 import { type UpgradeRecords, upgradeRecord } from './import-savepoint.ts'
-import { JobAttempt } from './job-attempt.ts'
+import { JobAttempt, type ReplayLetters } from './job-attempt.ts'
 import { jobOutside } from './job-outside.ts'
 import { checkedRecord, type JobStateAnswer, type ReadJobState, readState, unknownHere } from './state-reads.ts'
 import type { ShardStateStore } from './state-store.ts'
@@ -165,6 +166,14 @@ export class JobHost {
     const point = known?.opened?.store?.pointIn(partition)
     const open = known === undefined || point === undefined ? undefined : { attempt: known.attempt, point }
     return readState(this.#options.storeOf(partition), open, request)
+  }
+
+  /** How far each letter is; the attempt that runs here takes those that are new. UNAVAILABLE when none does, or the partition is not its own. */
+  replay(request: ReplayLetters): readonly ReplayOutcome[] {
+    const { job, partition } = request
+    const running = this.#jobs.get(job)?.running
+    if (running !== undefined && running.assignment.owners[partition] === running.self) return running.replay(request)
+    throw new NearstateError('UNAVAILABLE', `Cannot replay dead letters of job "${job}": no attempt of it runs here; try again`)
   }
 
   async #readLive({ opened }: Known, running: JobAttempt, request: ReadJobState): Promise<JobStateAnswer> {

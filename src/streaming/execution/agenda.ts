@@ -27,6 +27,7 @@ import type { Mark } from '../time/watermarks.ts'
 import { Marks } from './marks.ts'
 import type { Plan } from './plan.ts'
 import type { TaskProfile } from './progress.ts'
+import type { Replays } from './replays.ts'
 import { type Reading, SplitQueue } from './split-queue.ts'
 import type { StageTimes } from './stage-times.ts'
 import { UnitSize } from './unit-size.ts'
@@ -39,6 +40,7 @@ export interface AgendaOptions {
   readonly codec: RowCodec
   readonly openSplit: (stage: string, split: Split, position: SplitPosition | undefined) => SplitReader
   readonly flow: BarrierFlow
+  readonly replays: Replays
   readonly times: StageTimes
   /** Told of each stage that a barrier passes, with the watermark that the stage has received. */
   readonly passes: (stage: number, watermark: number) => void
@@ -56,6 +58,7 @@ export class Agenda {
   readonly #writeHeads = new Map<number, WriteHead>()
   readonly #timed: readonly Timed[]
   readonly #marks: Marks
+  readonly #replaySize = new UnitSize(1)
   #sourceTurn = 0
   #edgesFirst = true
   #writeNext = true
@@ -120,6 +123,8 @@ export class Agenda {
     for (;;) {
       const due = this.#propagate()
       if (due !== undefined) return due
+      const replay = this.#nextReplay()
+      if (replay !== undefined) return replay
       this.#edgesFirst = !this.#edgesFirst
       const first = this.#edgesFirst ? this.#nextFrame(nowMs) : this.#nextRecords(nowMs)
       const work = first ?? (this.#edgesFirst ? this.#nextRecords(nowMs) : this.#nextFrame(nowMs))
@@ -163,6 +168,15 @@ export class Agenda {
 
   #addWriteHead(index: number, operator: Operator & Stateful): void {
     this.#writeHeads.set(index, { kind: 'write', operator, size: new UnitSize(this.#options.unitRowsMax), isWriting: false })
+  }
+
+  /** Not while a barrier is on its way (replays.ts, 1), nor when no row can come any more. */
+  #nextReplay(): Work | undefined {
+    const { flow, replays } = this.#options
+    if (!replays.areWaiting || flow.isUnderWay || this.haveEnded) return undefined
+    const letter = replays.next(stage => isAnyFull(this.#plan.reach[stage] as readonly Bounded[]))
+    if (letter === undefined) return undefined
+    return { head: { kind: 'replay', operator: letter.operator, replays, size: this.#replaySize }, letter, rows: 1 }
   }
 
   #nextFrame(nowMs: number): Work | undefined {

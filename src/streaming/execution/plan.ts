@@ -21,6 +21,7 @@ import { MapAsyncOperator } from '../operators/asynchronous/map-async.ts'
 import { CollectOperator } from '../operators/collect.ts'
 import { CustomSinkConnector } from '../operators/custom-sink.ts'
 import { DeadLettersOperator } from '../operators/dead-letters.ts'
+import { HotKeys } from '../operators/hot-keys.ts'
 import { KeyByOperator } from '../operators/key-by.ts'
 import { HeldSinkOperator } from '../operators/held-sink.ts'
 import { LogOperator } from '../operators/log.ts'
@@ -117,7 +118,7 @@ export function planOf(
     switch (spec.kind) {
       case 'keyBy':
       case 'rekey':
-        return new KeyByOperator(index, unit, spec.fn, codec, router(spec.codec), addEdge(index))
+        return new KeyByOperator(index, unit, spec.fn, codec, router(spec.codec), addEdge(index), new HotKeys(spec.codec, self))
       case 'deadLetters': {
         const names = nodes.map(({ name }) => name)
         const letters = new DeadLettersOperator(

@@ -13,7 +13,7 @@
  *    when a barrier before which all shards had ended is committed (the master says so: `isLast`), and the sinks have committed.
  */
 import { NearstateError } from '../../base/errors.ts'
-import type { Assignment, Split, StageCounts, StageProgress } from '../assignment.ts'
+import type { Assignment, Split, StageCounts, StageProgress, TaskSkew } from '../assignment.ts'
 import { BarrierFlow, type Guarantee } from '../checkpoint/barrier-flow.ts'
 import { restoredMarks } from '../checkpoint/barrier-record.ts'
 import { homeOf, type HomeRecord, splitKey } from '../checkpoint/home.ts'
@@ -34,8 +34,10 @@ import { hasState, StageState } from '../state/stage-state.ts'
 import { Agenda } from './agenda.ts'
 import { fuse } from './fuse.ts'
 import { countGivenUp } from './given-up.ts'
+import { taskSkew } from './key-skew.ts'
 import { ownPartitions, type Plan, planOf } from './plan.ts'
 import { countsOf, stageProgress, type TaskProfile } from './progress.ts'
+import { type LetterEntry, type LetterId, type ReplayOutcome, Replays } from './replays.ts'
 import { StageTimes } from './stage-times.ts'
 import { advanceWork, originOfFirst, runWork, type Work } from './work.ts'
 
@@ -107,6 +109,7 @@ export class ShardTask {
   /** By stage, when the last barrier passed it. */
   readonly #counts: StageCounts[] = []
   readonly #times: StageTimes
+  readonly #replays: Replays
   #ended = false
   /** Savepoints that wait for sinks. */
   #whenSinksCommitted: ((error?: NearstateError) => void)[] = []
@@ -148,10 +151,12 @@ export class ShardTask {
     this.#states = this.#plan.operators.flatMap(operator => (hasState(operator) ? [operator.state] : []))
     this.#writer = new FrameWriter(job, attempt, codec)
     this.#times = new StageTimes(built.nodes.length)
+    this.#replays = new Replays(this.#nodes, this.#plan, store, codec, assignment.owners.length)
     const flow = new BarrierFlow(this.#nodes, this.#plan.operators, guarantee)
     this.#agenda = new Agenda(this.#nodes, this.#plan, {
       ...options,
       flow,
+      replays: this.#replays,
       times: this.#times,
       passes: (stage, watermark) => this.#passes(stage, watermark),
     })
@@ -347,6 +352,7 @@ export class ShardTask {
       this.#agenda.holdSources = false
       for (const { splits } of this.#agenda.sources) splits.committed(n)
       for (const operator of this.#plan.operators) operator.committed(n)
+      this.#replays.committed(n)
     } catch (thrown) {
       this.#fail(thrown)
       return
@@ -433,7 +439,7 @@ export class ShardTask {
       shards: assignment.shards.length,
       writer: this.#writer,
       send: this.#send,
-      snapshotSources: n => this.#snapshotSources(n),
+      snapshotSources: n => [...this.#snapshotSources(n), ...this.#replays.takeRecords(n)],
       stageAtWork: () => this.#agenda.writingStage ?? this.#plan.operators.find(operator => operator.isPreparing)?.stage,
       sinkRecords: () => this.#plan.operators.flatMap(operator => operator.takeRecords(assignment.owners.length)),
       written: () => this.#takeWritten(),
@@ -506,6 +512,16 @@ export class ShardTask {
     )
   }
 
+  /** Dead letters of rows of one of this shard's partitions; see replays.ts. Between units. */
+  replay(partition: number, letters: readonly LetterEntry[], forgets: readonly LetterId[]): readonly ReplayOutcome[] {
+    if (this.#state.kind !== 'running') throw new NearstateError('UNAVAILABLE', 'Cannot replay dead letters: the attempt does not run')
+    return this.#replays.take(partition, letters, forgets, this.#agenda.haveEnded)
+  }
+
+  skew(wallTimeMs: number): readonly TaskSkew[] {
+    return taskSkew(this.#nodes, this.#plan.operators, wallTimeMs)
+  }
+
   close(): void {
     this.#agenda.closeSources()
     for (const operator of this.#plan.operators) operator.close()
@@ -538,6 +554,11 @@ export class ShardTask {
 
   /** A single row, window or timer that was cut off is given up by the job's rule. */
   #dropCutOff(work: Work, stage: number, error: NearstateError): void {
+    if ('letter' in work) {
+      work.head.replays.giveUp(work.letter)
+      this.#work = undefined
+      return
+    }
     const origin = originOfFirst(work)
     let row: unknown
     let rejected: SourceBatch | undefined

@@ -6,6 +6,7 @@ import type { Due, Operator } from '../operators/operator.ts'
 import { noOrigin, originOf } from '../operators/origin.ts'
 import type { SourceOperator } from '../operators/source.ts'
 import type { Stateful } from '../state/stage-state.ts'
+import type { ReplayedLetter, Replays } from './replays.ts'
 import type { Reading, SplitQueue } from './split-queue.ts'
 import type { UnitSize } from './unit-size.ts'
 
@@ -30,6 +31,14 @@ export interface DueHead {
   readonly size: UnitSize
 }
 
+/** A dead letter goes in front of the stage that refused it. */
+export interface ReplayHead {
+  readonly kind: 'replay'
+  readonly operator: Operator
+  readonly replays: Replays
+  readonly size: UnitSize
+}
+
 /** State of a barrier passed that is not written yet. */
 export interface WriteHead {
   readonly kind: 'write'
@@ -44,6 +53,7 @@ export type Work =
   | { readonly head: SourceHead; readonly reading: Reading; readonly rows: number }
   | { readonly head: EdgeHead; readonly sender: number; readonly batch: Batch; readonly from: number; readonly rows: number }
   | { readonly head: DueHead; readonly rows: number }
+  | { readonly head: ReplayHead; readonly letter: ReplayedLetter; readonly rows: number }
 
 /** Runs it: user code. */
 export function runWork(work: Work): void {
@@ -52,6 +62,8 @@ export function runWork(work: Work): void {
     if (batch !== undefined) work.head.operator.read(batch, work.head.firstSplit + index, cursor, cursor + work.rows)
   } else if ('batch' in work) {
     receive(work.head.operator, rowsOf(work.batch, work.from, work.rows))
+  } else if ('letter' in work) {
+    work.head.replays.run(work.letter)
   } else if (work.head.kind === 'write') {
     work.head.isWriting = work.head.operator.state.encodeSome(work.rows)
   } else {
@@ -75,6 +87,7 @@ function receive(operator: Operator, batch: Batch): void {
 export function advanceWork(work: Work, nowMs: number): void {
   if ('reading' in work) work.head.splits.advance(work.reading, work.rows, work.head.operator.greatestTime, nowMs)
   else if ('batch' in work) work.head.edge.advance(work.sender, work.rows)
+  else if ('letter' in work) work.head.replays.finish(work.letter)
   else if (work.head.kind === 'due') work.head.operator.fired()
 }
 

@@ -2,8 +2,9 @@
  * The job's dead letters: rows that could not be processed, in a map of their own that is routed and written like any sink.
  *
  * Key: `<origin>:<line>:<stage>`, so a run of the same input writes the same entries; rows that come from no event (windows,
- * timers) are named by their content. Value: { stage, origin, line, reason, row | raw, at }: the row as the failing stage got it,
- * or, when it was cut off, as it was where its chain of stages began (a source's record, a row behind keyBy).
+ * timers) are named by their content. Value: { stage, origin, line, reason, row | raw, at, replay? }: the row as the failing stage got it,
+ * or, when it was cut off, as it was where its chain of stages began (a source's record, a row behind keyBy). `replay` has what else the
+ * stage needs to take it again: { time, key?, partition, packed? }, the row itself only where JSON does not say all of it.
  */
 import { NearstateError } from '../../base/errors.ts'
 import type { Edge } from '../exchange/edge.ts'
@@ -12,7 +13,7 @@ import type { Router } from '../exchange/router.ts'
 import type { LocalMap } from '../ports.ts'
 import { noOrigin, type Origins } from './origin.ts'
 import { SinkOperator } from './sink.ts'
-import type { DeadLetterPort, Unit } from './unit.ts'
+import type { DeadLetterPort, Unit, WayIn } from './unit.ts'
 
 /** The text of a record that was never a row. */
 export class RawText {
@@ -50,10 +51,14 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
     this.#stageNames = stageNames
   }
 
-  add(stage: number, origin: number, thrown: unknown, row: unknown): void {
+  add(stage: number, origin: number, thrown: unknown, row: unknown, way?: WayIn): void {
     const name = this.#stageNames[stage] ?? ''
     const place = this.#origins.describe(origin)
     const shown = shownRow(row)
+    const named = place === undefined ? `${name}:${shown.text.slice(0, rawTextMax)}` : `${place.origin}:${place.line}:${name}`
+    const { replaying } = this.unit
+    const key = replaying?.stage === stage ? replaying.key : named.toWellFormed()
+    const partition = this.#router.partitionOf(key)
     const letter = {
       stage: name,
       origin: place?.origin ?? '',
@@ -61,10 +66,8 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
       reason: reasonOf(thrown),
       ...shown.fields,
       at: this.unit.wallTimeMs,
+      ...(way === undefined ? {} : this.#replayOf(row, shown, way, partition)),
     }
-    const named = place === undefined ? `${name}:${shown.text.slice(0, rawTextMax)}` : `${place.origin}:${place.line}:${name}`
-    const key = named.toWellFormed()
-    const partition = this.#router.partitionOf(key)
     const owner = this.#router.owners[partition] as number
     if (owner !== this.#router.self) {
       this.edge.waitingFor(owner).push(letter, 0, noOrigin, key, partition)
@@ -74,6 +77,19 @@ export class DeadLettersOperator extends SinkOperator implements DeadLetterPort 
     rowsIn[this.stage] = (rowsIn[this.stage] as number) + 1
     rowsOut[this.stage] = (rowsOut[this.stage] as number) + 1
     this.laidDown.push(this.codec.encode(letter), 0, noOrigin, key, partition)
+  }
+
+  #replayOf(row: unknown, shown: ShownRow, { time, key, partition }: WayIn, ownPartition: number): { readonly replay?: object } {
+    const way = partition < 0 ? { time, partition: ownPartition } : { time, key, partition }
+    try {
+      const packed = this.codec.encode(row)
+      const said = 'row' in shown.fields ? this.codec.encode(shown.fields.row) : undefined
+      if (said !== undefined && isSame(packed, said)) return { replay: way }
+      return packed.length > rowTextMax ? {} : { replay: { ...way, packed } }
+    } catch {
+      // It holds what cannot be encoded: a function, a getter that throws.
+      return {}
+    }
   }
 
   /** A letter that its own map refuses is counted and dropped: it has nowhere else to go. */
@@ -103,6 +119,10 @@ function shownRow(row: unknown): ShownRow {
     // Not JSON-like: a cycle, a bigint, a getter that throws.
     return { text: '', fields: { raw: '(cannot be shown)' } }
   }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at])
 }
 
 function reasonOf(thrown: unknown): string {

@@ -7,24 +7,28 @@ import type { RowCodec } from '../exchange/frame.ts'
 import type { Router } from '../exchange/router.ts'
 import type { RowFunction } from '../graph/stage-spec.ts'
 import { Batch } from './batch.ts'
+import type { HotKeys } from './hot-keys.ts'
 import { Operator } from './operator.ts'
 import { plainOf } from './plain.ts'
 import type { Unit } from './unit.ts'
 
 export class KeyByOperator extends Operator {
   readonly edge: Edge
+  /** Of the rows of this shard's keys. */
+  readonly hotKeys: HotKeys
   readonly #router: Router
   readonly #fn: RowFunction
   readonly #codec: RowCodec
   readonly #out = new Batch()
   #sent = 0
 
-  constructor(stage: number, unit: Unit, fn: RowFunction, codec: RowCodec, router: Router, edge: Edge) {
+  constructor(stage: number, unit: Unit, fn: RowFunction, codec: RowCodec, router: Router, edge: Edge, hotKeys: HotKeys) {
     super(stage, unit)
     this.#fn = fn
     this.#codec = codec
     this.#router = router
     this.edge = edge
+    this.hotKeys = hotKeys
   }
 
   protected process(batch: Batch): void {
@@ -73,11 +77,13 @@ export class KeyByOperator extends Operator {
   end(): void {
     const { rowsOut } = this.unit.counters
     rowsOut[this.stage] = (rowsOut[this.stage] as number) + this.#sent
+    this.hotKeys.take(this.#out, this.unit.wallTimeMs)
     this.emit(this.#out)
   }
 
   /** Rows that came from another shard go on behind the exchange. */
   receive(batch: Batch): void {
+    this.hotKeys.take(batch, this.unit.wallTimeMs)
     const { consumers } = this
     for (let i = 0; i < consumers.length; i += 1) (consumers[i] as Operator).accept(batch)
   }

@@ -48,7 +48,8 @@ export abstract class Operator {
   }
 
   protected rowFailed(batch: Batch, index: number, thrown: unknown): void {
-    this.unit.rowFailed(this.stage, batch.origins[index] as number, thrown, batch.rows[index])
+    const way = { time: batch.times[index] as number, key: batch.keys[index], partition: batch.partitions[index] as number }
+    this.unit.rowFailed(this.stage, batch.origins[index] as number, thrown, batch.rows[index], way)
   }
 
   /** The unit has returned: what it left aside takes effect. */

@@ -48,6 +48,15 @@ export class Origins {
     return this.#firsts.get(`${stage}\n${shard}`) ?? 0
   }
 
+  /** What `describe` has told, as numbers of this attempt; a split that there is not any more is -1. */
+  placeOf(origin: string, line: number): { readonly split: number; readonly line: number } {
+    return { split: this.#names.indexOf(origin), line }
+  }
+
+  originOf(split: number, line: number): number {
+    return split < 0 ? noOrigin : originOf(split, line)
+  }
+
   describe(origin: number): Place | undefined {
     if (origin < 0) return undefined
     const split = Math.floor(origin / lineSpan)

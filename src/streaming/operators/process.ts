@@ -199,7 +199,8 @@ export class ProcessOperator extends Operator implements Due, Stateful, Timed, Q
       this.#out.size = emitted
       this.#timers.forgetSince(timersSet)
       takeBackWall?.()
-      unit.rowFailed(this.stage, context.origin, thrown, row)
+      const isEvent = due === undefined && wallTimer === undefined
+      unit.rowFailed(this.stage, context.origin, thrown, row, isEvent ? { time: context.eventTimeMs, key, partition } : undefined)
     }
     checkEmitted(this.stage, this.#out)
   }

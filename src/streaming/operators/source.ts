@@ -8,10 +8,12 @@ import { RawText } from './dead-letters.ts'
 import type { FusedChain } from './fused-chain.ts'
 import { Operator } from './operator.ts'
 import { originOf } from './origin.ts'
-import type { Unit } from './unit.ts'
+import type { Unit, WayIn } from './unit.ts'
 
 /** Greatest event time that a Date can show. */
 const timeMax = 8.64e15
+/** Time and key come when a row is made of it. */
+const asRecord: WayIn = { time: 0, key: undefined, partition: -1 }
 
 export class SourceOperator extends Operator {
   /** Greatest event time of the last unit. */
@@ -56,7 +58,7 @@ export class SourceOperator extends Operator {
       try {
         for (; at < to; at += 1) this.#readOne(batch, split, at, out)
       } catch (thrown) {
-        unit.rowFailed(stage, originOf(split, batch.lines[at] ?? 0), thrown, batch.records[at])
+        unit.rowFailed(stage, originOf(split, batch.lines[at] ?? 0), thrown, batch.records[at], asRecord)
         at += 1
       }
     }

@@ -40,7 +40,14 @@ export interface Undoable {
 
 /** Where rows go that failed; see operators/dead-letters.ts. */
 export interface DeadLetterPort {
-  add(stage: number, origin: number, thrown: unknown, row: unknown): void
+  add(stage: number, origin: number, thrown: unknown, row: unknown, way?: WayIn): void
+}
+
+/** How a row came to the stage that refused it, so that it can come again; partition -1: without a key. */
+export interface WayIn {
+  readonly time: number
+  readonly key: unknown
+  readonly partition: number
 }
 
 export class Counters {
@@ -80,6 +87,8 @@ export class Unit {
   readonly undo: boolean
   readonly counters: Counters
   deadLetters: DeadLetterPort | undefined
+  /** The unit runs this dead letter of the stage again. */
+  replaying: { readonly stage: number; readonly key: string } | undefined
   readonly #onError: OnError
   readonly #onBrokenRow: OnError
   #changed: Undoable[] = []
@@ -95,6 +104,7 @@ export class Unit {
     this.number += 1
     this.careful = careful
     this.wallTimeMs = wallTimeMs
+    this.replaying = undefined
     this.counters.save()
   }
 
@@ -113,12 +123,15 @@ export class Unit {
     this.counters.restore()
   }
 
-  /** A row that a stage could not process: by the job's rule it is counted, kept aside, or fails the job (throws). */
-  rowFailed(stage: number, origin: number, thrown: unknown, row: unknown): void {
+  /**
+   * A row that a stage could not process: by the job's rule it is counted, kept aside, or fails the job (throws). Without `way` it is no
+   * row that came to the stage.
+   */
+  rowFailed(stage: number, origin: number, thrown: unknown, row: unknown, way?: WayIn): void {
     if (thrown instanceof UnitSignal) throw thrown
     const rule = thrown instanceof BrokenRow ? this.#onBrokenRow : this.#onError
     if (rule === 'fail') throw new StageFailure(stage, origin, thrown)
     this.counters.deadLetters[stage] = (this.counters.deadLetters[stage] as number) + 1
-    if (rule === 'deadLetter') this.deadLetters?.add(stage, origin, thrown, row)
+    if (rule === 'deadLetter') this.deadLetters?.add(stage, origin, thrown, row, way)
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { JobStateReads, type JobStateReadParts } from '../../../src/node/job-state-reads.ts'
+import { JobStateReads } from '../../../src/node/job-state-reads.ts'
+import type { PartitionParts } from '../../../src/node/partition-place.ts'
 import type { ReadJobState } from '../../../src/shard/jobs/state-reads.ts'
 import type { ReadJobStateRequest } from '../../../src/wire/generated/nearstate/v1/admin.ts'
 
@@ -34,7 +35,7 @@ function node(answer: (read: ReadJobState) => Promise<unknown>) {
         },
       }),
     },
-  } as unknown as JobStateReadParts
+  } as unknown as PartitionParts
   return { reads: new JobStateReads(parts), passedOn }
 }
 

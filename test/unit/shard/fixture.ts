@@ -322,6 +322,7 @@ export class TestShard {
           committed: () => {},
           drop: () => Promise.resolve([]),
           read: () => Promise.reject(new Error('no jobs')),
+          replay: () => [],
           savepoint: () => Promise.reject(new Error('no jobs')),
           stop: () => {},
           progress: () => ({ status: 'ready', stages: [] }),

@@ -34,6 +34,10 @@ describe('operations on a pipe', () => {
     expect(client.call(REPLACE, 'm', 'a', 2, { ifVersion: version }).status).toBe('ok')
     expect(client.value(client.call(PUT_IF_ABSENT, 'm', 'a', 3))).toBe(2)
     expect(client.call(PUT_IF_ABSENT, 'm', 'b', 3).status).toBe('absent')
+    const later = client.call(GET_ENTRY, 'm', 'b').detail?.version ?? 0n
+    expect(client.call(DELETE, 'm', 'b', undefined, { ifVersion: later + 1n }).detail?.errorCode).toBe('CONFLICT')
+    expect(client.call(DELETE, 'm', 'b', undefined, { ifVersion: later }).status).toBe('ok')
+    expect(client.call(DELETE, 'm', 'b', undefined, { ifVersion: later }).status).toBe('absent')
     expect(client.call(EXPIRE, 'm', 'a', undefined, { ttlMs: 100n }).status).toBe('ok')
     expect(client.call(GET_ENTRY, 'm', 'a').detail?.expiresAtMs).toBe(BigInt(world.clock.wallTimeMs() + 100))
     world.clock.advance(100)

@@ -224,6 +224,7 @@ describe('rows that fail', () => {
         reason: 'negative',
         row: { k: 'b', v: -1, at: 2 },
         at: 1_700_000_000_000,
+        replay: { time: 2, key: 'b', partition: 116 },
       },
     })
   })

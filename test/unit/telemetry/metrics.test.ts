@@ -33,6 +33,7 @@ const figures: NodeFigures = {
       stages: [
         { name: 's', rowsIn: 4, rowsOut: 3, deadLetters: 1, late: 0, watermark: null, stateBytes: 64, busyMs: 1500, blockedMs: 500 },
       ],
+      hottest: [{ stage: 'by id', share: 0.25 }],
     },
   ],
 }
@@ -53,6 +54,7 @@ describe('metrics', () => {
     expect(text).toContain('nearstate_job_checkpoint_seconds{job="spend"} 0.25')
     expect(text).toContain('nearstate_job_rows_in_total{job="spend",stage="s"} 4')
     expect(text).toContain('nearstate_job_blocked_seconds_total{job="spend",stage="s"} 0.5')
+    expect(text).toContain('nearstate_job_hottest_key_share{job="spend",stage="by id"} 0.25')
     expect(text).not.toContain('nearstate_job_watermark_lag_seconds{')
     expect(text).toContain('process_cpu_seconds_total')
   })

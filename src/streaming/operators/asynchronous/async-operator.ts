@@ -213,7 +213,7 @@ export abstract class AsyncOperator extends Operator implements Due, Bounded, La
         if (row.state === 'failed') throw row.outcome
         out.push(this.resultOf(row), row.time, row.origin, row.key, row.partition)
       } catch (thrown) {
-        this.unit.rowFailed(this.stage, row.origin, thrown, row.row)
+        this.unit.rowFailed(this.stage, row.origin, thrown, row.row, row)
       }
     }
     this.emit(out)

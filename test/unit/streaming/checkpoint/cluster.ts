@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly cutOffChance?: number
   /** Rows, and records written for a barrier, in one unit. */
   readonly unitRowsMax?: number
+  /** Called before each step, with the task that has a partition. */
+  readonly onStep?: (taskOf: (partition: number) => ShardTask, attempt: number) => void
   readonly limits?: { readonly creditFrames?: number; readonly waitingRowsMax?: number }
 }
 
@@ -67,6 +69,7 @@ class Cluster {
   #attempt = 0
   #restore: RestorePoint = { attempt: 0, n: 0 }
   #tasks: ShardTask[] = []
+  #owners: readonly number[] = []
   #links: Link[] = []
   #later: (() => void)[] = []
   #nowMs = 0
@@ -102,6 +105,7 @@ class Cluster {
         this.#pending = undefined
         this.#givenUp += 1
       }
+      this.#options.onStep?.(partition => this.#tasks[this.#owners[partition] as number] as ShardTask, this.#attempt)
       this.#something(random)
       for (const { state } of this.#tasks) if (state.kind === 'failed') throw state.failure.thrown
       if (steps % 64 === 0) await new Promise(resolve => setImmediate(resolve))
@@ -136,6 +140,7 @@ class Cluster {
     const splits = await this.#splits(restore)
     const assignment = assignmentOf(layoutOf({ version: 1, state }, this.#built.graph.name), this.#built.graph, splits)
     const maps = new Map(mapsOf(this.#built).map(({ map, keyCodec }) => [map, this.#maps.open(map, keyCodec)] as const))
+    this.#owners = assignment.owners
     this.#tasks = ids.map((_, self) => {
       const store = this.#state.store(attempt, restore, say => this.#later.push(say))
       return new ShardTask({

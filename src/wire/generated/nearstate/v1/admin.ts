@@ -190,6 +190,11 @@ export interface JobDocument {
   json: string;
 }
 
+export interface JobSkew {
+  /** The JSON of `nearstate job skew --json`. */
+  json: string;
+}
+
 export interface SavepointRequest {
   job: string;
   label: string;
@@ -275,6 +280,30 @@ export interface ReadJobStateResponse {
     | undefined;
   /** A ScanPage of records. */
   page: Buffer;
+}
+
+/** An entry of the map of dead letters. */
+export interface DeadLetterEntry {
+  key: string;
+  version: bigint;
+  value: Buffer;
+}
+
+export interface ReplayDeadLettersRequest {
+  job: string;
+  /** That of the rows: `replay.partition` of each letter. */
+  partition: number;
+  letters: DeadLetterEntry[];
+  /** Replayed and deleted, asked for no more: what is remembered of them goes. Without values. */
+  forgets: DeadLetterEntry[];
+  forwarded?: boolean | undefined;
+}
+
+export interface ReplayDeadLettersResponse {
+  /** By letter: `pending` (ask again), `replayed` (a checkpoint has it), `failedAgain` or `refused`. */
+  outcomes: string[];
+  /** By letter; empty but for `refused`. */
+  reasons: string[];
 }
 
 export interface RecoverPartitionsRequest {
@@ -2086,6 +2115,52 @@ export const JobDocument: MessageFns<JobDocument> = {
   },
 };
 
+function createBaseJobSkew(): JobSkew {
+  return { json: "" };
+}
+
+export const JobSkew: MessageFns<JobSkew> = {
+  encode(message: JobSkew, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobSkew {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobSkew();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseSavepointRequest(): SavepointRequest {
   return { job: "", label: "", forwarded: undefined };
 }
@@ -2860,6 +2935,224 @@ export const ReadJobStateResponse: MessageFns<ReadJobStateResponse> = {
   },
 };
 
+function createBaseDeadLetterEntry(): DeadLetterEntry {
+  return { key: "", version: 0n, value: Buffer.alloc(0) };
+}
+
+export const DeadLetterEntry: MessageFns<DeadLetterEntry> = {
+  encode(message: DeadLetterEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.version);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(26).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeadLetterEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeadLetterEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReplayDeadLettersRequest(): ReplayDeadLettersRequest {
+  return { job: "", partition: 0, letters: [], forgets: [], forwarded: undefined };
+}
+
+export const ReplayDeadLettersRequest: MessageFns<ReplayDeadLettersRequest> = {
+  encode(message: ReplayDeadLettersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    for (const v of message.letters) {
+      DeadLetterEntry.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.forgets) {
+      DeadLetterEntry.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayDeadLettersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayDeadLettersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.letters.push(DeadLetterEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.forgets.push(DeadLetterEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReplayDeadLettersResponse(): ReplayDeadLettersResponse {
+  return { outcomes: [], reasons: [] };
+}
+
+export const ReplayDeadLettersResponse: MessageFns<ReplayDeadLettersResponse> = {
+  encode(message: ReplayDeadLettersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.outcomes) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.reasons) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayDeadLettersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayDeadLettersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outcomes.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reasons.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseRecoverPartitionsRequest(): RecoverPartitionsRequest {
   return { acceptLoss: false, forwarded: undefined };
 }
@@ -3176,6 +3469,15 @@ export const AdminDefinition = {
       responseStream: false,
       options: {},
     },
+    /** Which keys take most of a job's rows. CONFLICT while its tasks do not run. Idempotent. */
+    getJobSkew: {
+      name: "GetJobSkew",
+      requestType: JobRequest as typeof JobRequest,
+      requestStream: false,
+      responseType: JobSkew as typeof JobSkew,
+      responseStream: false,
+      options: {},
+    },
     /**
      * How the state of a stage is to be read. NOT_FOUND when there is no such job or stage, INVALID_ARGUMENT for one that has nothing to
      * read, CONFLICT when it has gone with its job. Idempotent.
@@ -3194,6 +3496,18 @@ export const AdminDefinition = {
       requestType: ReadJobStateRequest as typeof ReadJobStateRequest,
       requestStream: false,
       responseType: ReadJobStateResponse as typeof ReadJobStateResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Puts dead letters in front of the stages that refused them, on the shard that has the partition, and says how far each is. To be
+     * repeated until each is settled: one that was taken is not taken twice. Any node takes the call. Idempotent.
+     */
+    replayDeadLetters: {
+      name: "ReplayDeadLetters",
+      requestType: ReplayDeadLettersRequest as typeof ReplayDeadLettersRequest,
+      requestStream: false,
+      responseType: ReplayDeadLettersResponse as typeof ReplayDeadLettersResponse,
       responseStream: false,
       options: {},
     },

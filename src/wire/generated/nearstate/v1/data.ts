@@ -17,7 +17,7 @@ export const OperationKind = {
   GET_ENTRY: 2,
   /** SET - carries a value; options: ttl_ms, max_idle_ms */
   SET: 3,
-  /** DELETE - result: OK when it was there, ABSENT when not */
+  /** DELETE - options: if_version; result: OK when it was there, ABSENT when not; error CONFLICT */
   DELETE: 4,
   /** PUT_IF_ABSENT - carries a value; result: ABSENT when stored, OK with the value that was there */
   PUT_IF_ABSENT: 5,
