@@ -10,7 +10,9 @@ import { globalOptions, withGrid } from './cluster-access.ts'
 import { registerSavepoints } from './job-savepoints.ts'
 import { counted } from './demo-summary.ts'
 import { registerJobCheck } from './job-check.ts'
+import { registerJobLogs } from './job-logs.ts'
 import { registerJobState } from './job-state.ts'
+import { registerJobTop } from './job-top.ts'
 import { framesOf, isTerminal, printJson, printLine, printTable, reportError } from './output.ts'
 
 export function registerJob(program: Command): void {
@@ -53,6 +55,8 @@ export function registerJob(program: Command): void {
     .action((name: string, _options, command: Command) => change(name, command, job => job.cancel()))
   registerJobCheck(job)
   registerJobState(job)
+  registerJobLogs(job)
+  registerJobTop(job)
   registerSavepoints(job)
 }
 

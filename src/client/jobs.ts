@@ -5,6 +5,7 @@ import { bundleFile } from '../bundling/bundle-file.ts'
 import type { AdminCalls } from './admin-calls.ts'
 import type { AnyKey, KeySpace } from '../keys/key-space.ts'
 import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
+import { type JobLogEntry, type JobLogOptions, jobLog } from './job-logs.ts'
 import { collectedRows, type RowOptions } from './job-rows.ts'
 import { JobStateMap } from './job-state.ts'
 import { StageReader, type StageReaderOptions } from './stage-reader.ts'
@@ -235,6 +236,14 @@ export class JobHandle {
   /** The rows that a `collect()` sink has in the last checkpoint, oldest checkpoint first. Those of a job that has completed stay until it is cancelled, or submitted again. */
   rows<Row = unknown>(stage: string, options?: RowOptions): AsyncGenerator<Row> {
     return collectedRows(this.#readerOf(stage), stage, options) as AsyncGenerator<Row>
+  }
+
+  /**
+   * What the nodes have kept of the job's log, by time, oldest first; with `follow` also what comes, until the job has ended or `signal`
+   * aborts. Leaving the loop stops it.
+   */
+  logs(options?: JobLogOptions): AsyncGenerator<JobLogEntry> {
+    return jobLog(this.#calls, this.name, options)
   }
 
   #readerOf(stage: string): StageReader {

@@ -8,6 +8,7 @@ export { connect, type ConnectOptions } from '../client/connect.ts'
 export type { ConnectionEvent, Grid } from '../client/grid.ts'
 export type { GridMap, InvokeAllOptions, MapEntry, ScanOptions } from '../client/grid-map.ts'
 export type { ScannedEntry } from '../client/partition-pages.ts'
+export type { JobLogEntry, JobLogOptions } from '../client/job-logs.ts'
 export type { RowOptions } from '../client/job-rows.ts'
 export type { JobStateMap, StateEntry, StateReadOptions, StateScanOptions } from '../client/job-state.ts'
 export type {

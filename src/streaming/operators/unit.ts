@@ -43,6 +43,14 @@ export interface DeadLetterPort {
   add(stage: number, origin: number, thrown: unknown, row: unknown): void
 }
 
+/** Who tells of rows that failed; see execution/failed-rows.ts. */
+export interface FailedRowsPort {
+  /** May run user code. */
+  add(stage: number, thrown: unknown): void
+  commit(wallTimeMs: number): void
+  rollback(): void
+}
+
 export class Counters {
   readonly rowsIn: Float64Array
   readonly rowsOut: Float64Array
@@ -80,6 +88,7 @@ export class Unit {
   readonly undo: boolean
   readonly counters: Counters
   deadLetters: DeadLetterPort | undefined
+  failedRows: FailedRowsPort | undefined
   readonly #onError: OnError
   readonly #onBrokenRow: OnError
   #changed: Undoable[] = []
@@ -105,12 +114,14 @@ export class Unit {
 
   commit(): void {
     if (this.#changed.length > 0) this.#changed = []
+    this.failedRows?.commit(this.wallTimeMs)
   }
 
   rollback(): void {
     for (let i = this.#changed.length - 1; i >= 0; i -= 1) this.#changed[i]?.undo()
     this.#changed = []
     this.counters.restore()
+    this.failedRows?.rollback()
   }
 
   /** A row that a stage could not process: by the job's rule it is counted, kept aside, or fails the job (throws). */
@@ -119,6 +130,7 @@ export class Unit {
     const rule = thrown instanceof BrokenRow ? this.#onBrokenRow : this.#onError
     if (rule === 'fail') throw new StageFailure(stage, origin, thrown)
     this.counters.deadLetters[stage] = (this.counters.deadLetters[stage] as number) + 1
+    this.failedRows?.add(stage, thrown)
     if (rule === 'deadLetter') this.deadLetters?.add(stage, origin, thrown, row)
   }
 }

@@ -35,6 +35,7 @@ class Pair {
   readonly maps = new MemoryMaps(4)
   readonly tasks: SliceTask[] = []
   readonly logged: string[] = []
+  readonly jobLog: string[] = []
   /** Labels of the stops that count. */
   readonly stops: string[] = []
   readonly hosts: ReadonlyMap<ShardId, JobHost>
@@ -86,6 +87,8 @@ class Pair {
           },
           clock: { nowMs: () => (this.#nowMs += 0.1), wallTimeMs: () => 1_700_000_000_000 },
           log: (level, message) => void this.logged.push(`${level}: ${message}`),
+          jobLog: (_job, { stage, message, stack }) =>
+            void this.jobLog.push(`[${stage ?? ''}] ${message}${stack === undefined ? '' : `, ${stack}`}`),
         })
         return [self, host]
       }),
