@@ -389,6 +389,21 @@ describe('the jobs of a shard', () => {
     })
   })
 
+  it('tell of rows that fail without failing the job, in its log', async () => {
+    const skipping = defineJob('counting', { onError: 'skip' }, flow => {
+      flow.source('words', memorySource<string>()).map('strict', word => {
+        if (word === 'bad') throw new Error('no such word')
+        return word
+      })
+    })
+    const pair = new Pair(['a', 'bad', 'bad'], skipping)
+    await pair.started()
+    await pair.settle()
+    expect(pair.host(0).progress('counting', 1).status).toBe('completed')
+    // One line on each of two shards.
+    expect(pair.jobLog).toEqual(Array.from({ length: 2 }, () => '[strict] 2 rows failed: no such word, stack of the source'))
+  })
+
   it('drop frames of attempts that do not run here, and bytes that are no frame', async () => {
     const pair = new Pair(['a'])
     pair.host(0).onExchange('s1' as ShardId, new Uint8Array(3))
