@@ -1,5 +1,5 @@
 /**
- * What the stages of a job reach outside of their shard: the node's log, entries of other shards, HTTP.
+ * What the stages of a job reach outside of their shard: the logs of node and job, entries of other shards, HTTP.
  *
  * What comes back for user code is handed over within a slice of its own: what the code does next runs in the microtasks of that turn,
  * where a loop is noticed (node/watchdog.ts).

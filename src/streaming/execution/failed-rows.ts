@@ -30,6 +30,7 @@ const kindsMax = 50
 const linesPerSecondMax = 10
 const lookEveryMs = 1000
 const repeatEveryMs = 10_000
+const nameMaxLength = 100
 const messageMaxLength = 500
 const stackMaxLength = 4000
 const otherMessage = 'errors of more kinds than are told apart'
@@ -107,7 +108,7 @@ const isDue = ({ toldAtMs }: Kind, nowMs: number): boolean => toldAtMs === undef
 function readError(thrown: unknown): Pick<Kind, 'name' | 'message'> {
   try {
     if (!(thrown instanceof Error)) return { name: '', message: `threw ${String(thrown)}`.slice(0, messageMaxLength) }
-    return { name: String(thrown.name), message: String(thrown.message).slice(0, messageMaxLength) }
+    return { name: String(thrown.name).slice(0, nameMaxLength), message: String(thrown.message).slice(0, messageMaxLength) }
   } catch {
     // A getter or trap of what was thrown threw.
     return { name: '', message: 'threw something that cannot be shown' }
