@@ -54,7 +54,8 @@ export async function* jobLog(calls: AdminCalls, job: string, options: JobLogOpt
   const reader = new JobLogReader(calls, job, call)
   let isEnded = await reader.isEnded()
   yield* latest(await reader.round(limit), limit)
-  while (follow) {
+  if (!follow) return
+  for (;;) {
     // What came between the last look and the end is read too.
     const isLast = isEnded
     await sleep(roundEveryMs, undefined, signalOf(call))

@@ -107,8 +107,8 @@ const isDue = ({ toldAtMs }: Kind, nowMs: number): boolean => toldAtMs === undef
 
 function readError(thrown: unknown): Pick<Kind, 'name' | 'message'> {
   try {
-    if (!(thrown instanceof Error)) return { name: '', message: `threw ${String(thrown)}`.slice(0, messageMaxLength) }
-    return { name: String(thrown.name).slice(0, nameMaxLength), message: String(thrown.message).slice(0, messageMaxLength) }
+    if (!(thrown instanceof Error)) return { name: '', message: textOf(`threw ${String(thrown)}`, messageMaxLength) }
+    return { name: textOf(thrown.name, nameMaxLength), message: textOf(thrown.message, messageMaxLength) }
   } catch {
     // A getter or trap of what was thrown threw.
     return { name: '', message: 'threw something that cannot be shown' }
@@ -117,9 +117,12 @@ function readError(thrown: unknown): Pick<Kind, 'name' | 'message'> {
 
 function stackOf(thrown: unknown): string {
   try {
-    return thrown instanceof Error ? String(thrown.stack ?? '').slice(0, stackMaxLength) : ''
+    return thrown instanceof Error ? textOf(thrown.stack ?? '', stackMaxLength) : ''
   } catch {
     // As above.
     return ''
   }
 }
+
+/** Fields of errors can be anything. */
+const textOf = (field: unknown, maxLength: number): string => String(field).slice(0, maxLength)
