@@ -186,6 +186,37 @@ it('shows what stages do per second', async () => {
   expect((await command('job', 'top')).stdout).toBe('No job runs.\n')
 })
 
+it('says which checkpoint took too long, and for what it waited; has the console of asynchronous code', async () => {
+  const stuck = join(folder, 'stuck.ts')
+  writeFileSync(
+    stuck,
+    `import { defineJob, defineSink, generator } from 'nearstate/stream'
+const never = defineSink({
+  async write() {
+    console.log('at once')
+    await Promise.resolve()
+    console.log('behind an await')
+    await new Promise(() => undefined)
+  },
+})
+export default defineJob('stuck', flow => {
+  flow.source('events', generator({ events: n => n, splits: 1 })).sink('to nowhere', never)
+})`,
+  )
+  const handle = await grid.jobs.submit(stuck, { checkpointInterval: '200ms' })
+  const find = async (pattern: RegExp): Promise<JobLogEntry | undefined> =>
+    (await logOf(handle)).find(({ message }) => pattern.test(message))
+  await vi.waitFor(async () => expect(await find(/took too long/)).toBeDefined(), { timeout: 30_000, interval: 500 })
+  const late = await find(/took too long/)
+  expect(late).toMatchObject({ level: 'warn', from: 'engine' })
+  expect(late?.message).toMatch(/^checkpoint \d+ of attempt 1 took too long and is given up; it waited for stage "to nowhere"/)
+  expect(await find(/^at once$/)).toMatchObject({ from: 'console', stage: 'to nowhere' })
+  const behind = await find(/^behind an await$/)
+  expect(behind).toMatchObject({ from: 'console' })
+  expect(behind?.stage).toBeUndefined()
+  await handle.cancel()
+})
+
 it('says in one line which node cannot be asked, and has what the others say of the loss', async () => {
   const handle = await submit('survives', { rate: 4000, fails: false })
   const entries: JobLogEntry[] = []
