@@ -264,6 +264,7 @@ export class JobRun {
         this.#finish('deposed')
         return
       case 'held':
+        this.#tellLog(infoLine(`attempt ${this.#machine.record.attempt} stands still: partitions are to move`))
         this.#held.resolve()
         return
       case 'savepoint':
