@@ -12,7 +12,9 @@ import { counted } from './demo-summary.ts'
 import { registerJobCheck } from './job-check.ts'
 import { registerJobLetters } from './job-letters.ts'
 import { registerJobSkew } from './job-skew.ts'
+import { registerJobLogs } from './job-logs.ts'
 import { registerJobState } from './job-state.ts'
+import { registerJobTop } from './job-top.ts'
 import { framesOf, isTerminal, printJson, printLine, printTable, reportError } from './output.ts'
 
 export function registerJob(program: Command): void {
@@ -57,6 +59,8 @@ export function registerJob(program: Command): void {
   registerJobState(job)
   registerJobLetters(job)
   registerJobSkew(job)
+  registerJobLogs(job)
+  registerJobTop(job)
   registerSavepoints(job)
 }
 

@@ -7,6 +7,7 @@ import type { AnyKey, KeySpace } from '../keys/key-space.ts'
 import { type CallOptions, checkOptions, signalOf } from './call-options.ts'
 import { type DeadLetter, type DeadLetterOptions, JobLetters, type LetterMap, type ListDeadLettersOptions } from './job-letters.ts'
 import { replayDeadLetters, type ReplayResult } from './job-replay.ts'
+import { type JobLogEntry, type JobLogOptions, jobLog } from './job-logs.ts'
 import { collectedRows, type RowOptions } from './job-rows.ts'
 import { skewOf, type StageSkew } from './job-skew.ts'
 import { JobStateMap } from './job-state.ts'
@@ -279,6 +280,14 @@ export class JobHandle {
   #letters(map = this.#access.lettersOf(this.name)): JobLetters {
     const stageNames = async (call: CallOptions): Promise<readonly string[]> => (await this.status(call)).stages.map(({ name }) => name)
     return new JobLetters(this.name, map, stageNames)
+  }
+
+  /**
+   * What the nodes have kept of the job's log, by time, oldest first; with `follow` also what comes, until the job has ended or `signal`
+   * aborts. Leaving the loop stops it.
+   */
+  logs(options?: JobLogOptions): AsyncGenerator<JobLogEntry> {
+    return jobLog(this.#calls, this.name, options)
   }
 
   #readerOf(stage: string): StageReader {

@@ -10,6 +10,7 @@ export type { GridMap, InvokeAllOptions, MapEntry, ScanOptions } from '../client
 export type { ScannedEntry } from '../client/partition-pages.ts'
 export type { DeadLetter, DeadLetterOptions, ListDeadLettersOptions } from '../client/job-letters.ts'
 export type { ReplayResult } from '../client/job-replay.ts'
+export type { JobLogEntry, JobLogOptions } from '../client/job-logs.ts'
 export type { RowOptions } from '../client/job-rows.ts'
 export type { StageSkew } from '../client/job-skew.ts'
 export type { JobStateMap, StateEntry, StateReadOptions, StateScanOptions } from '../client/job-state.ts'

@@ -10,6 +10,7 @@ import { bindService, type BoundService, type Implementation } from '../transpor
 import { AdminDefinition, type ClusterDescription, type NodeStats } from '../wire/generated/nearstate/v1/admin.ts'
 import { describeCluster, mapMessage, nodeStats, settingsOf, type Surroundings } from './describe-cluster.ts'
 import type { Functions } from './functions.ts'
+import { type JobLogs, readJobLog } from './job-logs.ts'
 import type { JobMaster } from './job-master.ts'
 import { JobStateReads } from './job-state-reads.ts'
 import type { MapRegistry } from './map-registry.ts'
@@ -27,6 +28,7 @@ export interface AdminParts {
   readonly maps: MapRegistry
   readonly functions: Functions
   readonly jobs: JobMaster
+  readonly jobLogs: JobLogs
   readonly links: NodeLinks
   readonly controlOf: (member: Member) => NodeControl
   /** Gives up what nobody within reach holds: it is placed on nodes within reach, empty; answers how many partitions. */
@@ -129,6 +131,7 @@ function adminImplementation(parts: AdminParts): Implementation<typeof AdminDefi
     },
     readJobState: request => stateReads.read(request),
     replayDeadLetters: request => stateReads.replay(request),
+    readJobLog: request => readJobLog(parts, request),
     async makeSavepoint(request) {
       const remote = leader('make a savepoint', request.forwarded)
       if (remote !== undefined) return remote.makeSavepoint({ ...request, forwarded: true }, { timeoutMs: savepointTimeoutMs })

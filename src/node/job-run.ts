@@ -21,7 +21,7 @@ import { coordinatorKeys } from '../membership/cluster-state.ts'
 import type { Coordinator } from '../membership/coordinator-port.ts'
 import { isReachable } from '../membership/replica-transitions.ts'
 import { liveMembers } from '../membership/transitions.ts'
-import type { ShardAnswers } from '../shard/protocol.ts'
+import type { JobLogLine, ShardAnswers } from '../shard/protocol.ts'
 import type { Layout, ShardProgress, Split, StageProgress } from '../streaming/assignment.ts'
 import { mergeSkew, type StageSkew } from '../streaming/execution/key-skew.ts'
 import { mergeStages, withCounts } from '../streaming/execution/progress.ts'
@@ -33,6 +33,7 @@ import type { SourceConnector } from '../streaming/source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type JobOrigin, type JobRecord, primariesDigest, remainsOf } from './job-record.ts'
 import type { NodeControl } from './node-control.ts'
+import { failureLine, infoLine, newsOf, warningLine } from './job-news.ts'
 import { decodeJson, encodeJson } from './watched-table.ts'
 
 export interface JobRunNeeds {
@@ -45,6 +46,8 @@ export interface JobRunNeeds {
   readonly createId: () => string
   readonly clock: Clock
   readonly log: Logger
+  /** A line for the job's log. */
+  readonly tell: (job: string, line: JobLogLine) => void
 }
 
 export interface JobRunOptions extends JobRunNeeds {
@@ -91,6 +94,10 @@ export class JobRun {
   /** What kept the first attempt from starting. */
   #refusal: unknown
   #savepoint: PromiseWithResolvers<void> | undefined
+  /** What the job's log has said already. */
+  #toldFailure: string | undefined
+  /** What the checkpoint under way waits for, as it was said last. */
+  #waitsFor = ''
 
   constructor(options: JobRunOptions) {
     const { record, version, createId, clock } = options
@@ -134,6 +141,8 @@ export class JobRun {
 
   /** A master starts the job, or takes it over. */
   begin(): void {
+    const { status } = this.#record.run
+    if (status === 'running' || status === 'restarting') this.#tellLog(infoLine('another node leads now and takes the job over'))
     this.#machine.begin()
     this.#pump()
   }
@@ -182,6 +191,7 @@ export class JobRun {
     const members = membersOf(nodes, this.#options.view()?.state)
     const shards = members.reduce((sum, member) => sum + member.shards.length, 0)
     this.#current = { attempt: run.attempt, nodes, primaries, stages, skew: [], silentPolls: 0 }
+    this.#tellLog(infoLine('another node leads now; the attempt goes on'))
     this.#machine.follow(shards)
     this.#started.resolve()
     this.#poll(this.#current)
@@ -261,6 +271,7 @@ export class JobRun {
         this.#finish('deposed')
         return
       case 'held':
+        this.#tellLog(infoLine(`attempt ${this.#machine.record.attempt} stands still: partitions are to move`))
         this.#held.resolve()
         return
       case 'savepoint':
@@ -285,7 +296,10 @@ export class JobRun {
     try {
       const outcome = await coordinator.compareAndSet(key, expected, encodeJson(next))
       if (outcome.kind === 'done') {
+        const before = this.#record.run
         this.#record = next
+        for (const line of newsOf(before, run, { toldFailure: this.#toldFailure, savepoint: this.#origin(run.restore)?.name }))
+          this.#tellLog(line)
         this.#tell(machine => machine.casAnswered({ kind: 'written', version: String(outcome.version) }, this.#nowMs()))
         return
       }
@@ -423,7 +437,7 @@ export class JobRun {
     this.#refusal = error
     const failure = failureOfStart(error)
     const isLoss = code !== undefined && losses.has(code)
-    if (code === 'NOT_FOUND' || (this.#isFirst && !isLoss)) this.#tell(machine => machine.refused(attempt, failure, this.#nowMs()))
+    if (code === 'NOT_FOUND' || (this.#isFirst && !isLoss)) this.#refused(attempt, failure)
     else this.#failed(attempt, failure, code)
   }
 
@@ -440,6 +454,10 @@ export class JobRun {
 
   #barrier(attempt: number, n: number, c: number): void {
     const request = { job: this.#record.name, attempt, n, committed: c }
+    // The one before was given up.
+    if (n > 1 && c < n - 1)
+      this.#tellLog(warningLine(`checkpoint ${n - 1} of attempt ${attempt} took too long and is given up${waitedFor(this.#waitsFor)}`))
+    this.#waitsFor = ''
     for (const member of this.#members()) {
       this.#control(member)
         .barrierJob(request, { timeoutMs: startTimeoutMs })
@@ -505,11 +523,12 @@ export class JobRun {
       if (isCurrent() && failed !== undefined) {
         const { code, isFinal, ...failure } = failed.failure ?? { message: 'a shard gave the job up without a reason' }
         const named = this.#withShardNames(failure)
-        if (isFinal === true) this.#tell(machine => machine.refused(current.attempt, named, this.#nowMs()))
+        if (isFinal === true) this.#refused(current.attempt, named)
         else this.#failed(current.attempt, named, code)
       } else if (isCurrent()) {
         this.#tell(machine => {
-          machine.waits(waitsOf(shards))
+          this.#waitsFor = waitsOf(shards) || this.#waitsFor
+          machine.waits(this.#waitsFor)
           for (const [shard, { status }] of shards.entries()) {
             if (status === 'completed') machine.completed(current.attempt, shard, this.#nowMs())
           }
@@ -537,13 +556,41 @@ export class JobRun {
   }
 
   #failed(attempt: number, failure: RunFailure, code: ErrorCode | undefined): void {
-    if (code !== undefined && losses.has(code)) this.#lost(attempt, failure.message)
-    else this.#tell(machine => machine.failed(attempt, failure, this.#nowMs()))
+    if (code !== undefined && losses.has(code)) {
+      this.#lost(attempt, failure.message)
+      return
+    }
+    this.#tellFailure(attempt, failure)
+    this.#tell(machine => machine.failed(attempt, failure, this.#nowMs()))
+  }
+
+  #refused(attempt: number, failure: RunFailure): void {
+    this.#tellFailure(attempt, failure)
+    this.#tell(machine => machine.refused(attempt, failure, this.#nowMs()))
+  }
+
+  #tellFailure(attempt: number, failure: RunFailure): void {
+    if (!this.#isAlive(attempt)) return
+    this.#toldFailure = failure.message
+    this.#tellLog(failureLine(`attempt ${attempt} failed`, failure))
+  }
+
+  /** An attempt that has ended already fails no more. */
+  #isAlive(attempt: number): boolean {
+    const { state, record } = this.#machine
+    return !this.#isOver && record.attempt === attempt && (state === 'running' || state === 'starting')
+  }
+
+  #tellLog(line: JobLogLine): void {
+    this.#options.tell(this.#record.name, line)
   }
 
   #lost(attempt: number, reason: string): void {
-    if (this.#machine.state === 'running' || this.#machine.state === 'starting')
+    if (this.#isAlive(attempt)) {
+      this.#toldFailure = reason
       this.#options.log.warn('an attempt of a job is lost', { job: this.#record.name, attempt, reason })
+      this.#tellLog(warningLine(`attempt ${attempt} is lost: ${reason}`))
+    }
     this.#refusal ??= new NearstateError('UNAVAILABLE', `Cannot start job "${this.#record.name}": ${reason}`)
     this.#tell(machine => machine.lost(attempt, reason, this.#nowMs()))
   }
@@ -616,3 +663,5 @@ function waitsOf(shards: readonly ShardProgress[]): string {
   const waits = shards[shard]?.waitsFor
   return waits === undefined ? '' : `stage "${waits.stage}" (${waits.what}) on shard ${shard + 1} of ${shards.length}`
 }
+
+const waitedFor = (what: string): string => (what === '' ? '' : `; it waited for ${what}`)

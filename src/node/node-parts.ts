@@ -20,6 +20,7 @@ import { BundleStore } from './bundle-store.ts'
 import { ClusterDriver } from './cluster-driver.ts'
 import { ClusterHistory } from './cluster-history.ts'
 import { Functions } from './functions.ts'
+import { JobLogs } from './job-logs.ts'
 import { JobMaster } from './job-master.ts'
 import { createLocalControl } from './local-control.ts'
 import { MapRegistry } from './map-registry.ts'
@@ -51,6 +52,7 @@ export interface NodeParts {
   readonly watchdog: Watchdog
   readonly functions: Functions
   readonly jobs: JobMaster
+  readonly jobLogs: JobLogs
   readonly links: NodeLinks
   readonly control: NodeControl
   readonly controlOf: (member: Member) => NodeControl
@@ -64,10 +66,12 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
   const { id, config, coordinator, stops, log } = options
   const feed = new ViewFeed()
   const promiseCell = createPromiseCell()
+  const jobLogs = new JobLogs(wallTimeMs)
   let driver: ClusterDriver | undefined
   const { maps, shards } = await startShards(options, promiseCell, {
     onReplicaRequest: request => driver?.routeRequest(request),
     onFound: () => driver?.reportMirrors(),
+    onJobLog: (shard, job, line) => jobLogs.add(job, line, shard),
   })
   const watchdog = watch(options, shards)
   stops.push(() => watchdog.stop())
@@ -93,6 +97,7 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
     createId: () => randomId(systemRandom),
     clock: monotonicClock,
     log,
+    tell: (job, line) => jobLogs.add(job, line),
   })
   stops.push(() => jobs.close())
   const made = createDriver(options, { feed, shards, links, jobs, promiseCell })
@@ -104,13 +109,13 @@ export async function createParts(options: PartsOptions): Promise<NodeParts> {
     links.onView(state)
     jobs.onView(made.leads)
   })
-  return { feed, maps, shards, watchdog, functions, jobs, links, control, controlOf, driver: made, history }
+  return { feed, maps, shards, watchdog, functions, jobs, jobLogs, links, control, controlOf, driver: made, history }
 }
 
 async function startShards(
   { id, config, coordinator, fail, stops, log }: PartsOptions,
   promiseCell: SharedArrayBuffer,
-  { onReplicaRequest, onFound }: Pick<ShardsOptions, 'onReplicaRequest' | 'onFound'>,
+  told: Pick<ShardsOptions, 'onReplicaRequest' | 'onFound' | 'onJobLog'>,
 ): Promise<{ maps: MapRegistry; shards: Shards }> {
   let shards: Shards | undefined
   const maps = new MapRegistry({
@@ -149,8 +154,7 @@ async function startShards(
     createId: () => randomId(systemRandom) as ShardId,
     createCallCell,
     ensureMap: ask => maps.ensure(ask),
-    onReplicaRequest,
-    onFound,
+    ...told,
     onDeath: (shard, reason) => fail(new NearstateError('INTERNAL', `shard ${shard} has died: ${reason}`)),
     log,
   })

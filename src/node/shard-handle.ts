@@ -12,7 +12,17 @@ import type { FoundCopy } from '../durability/found-copy.ts'
 import type { MapDefinition } from '../grid/map-definition.ts'
 import type { ReplicaRequest } from '../partitioning/partition-table.ts'
 import { errorOf, failureOf } from '../shard/failure.ts'
-import type { EnsureMap, Failure, FromShard, ShardAnswers, ShardCommand, ShardRequest, ShardStart, ToShard } from '../shard/protocol.ts'
+import type {
+  EnsureMap,
+  Failure,
+  FromShard,
+  JobLogLine,
+  ShardAnswers,
+  ShardCommand,
+  ShardRequest,
+  ShardStart,
+  ToShard,
+} from '../shard/protocol.ts'
 import type { Logger } from '../telemetry/logger.ts'
 
 export interface ShardHandleOptions {
@@ -22,6 +32,7 @@ export interface ShardHandleOptions {
   readonly onReplicaRequest: (request: ReplicaRequest) => void
   /** What earlier incarnations left in its durable mirror, when it starts and when that has changed. */
   readonly onFound: (found: readonly FoundCopy[]) => void
+  readonly onJobLog: (job: string, line: JobLogLine) => void
   /** The worker ended and was not told to, or its data must not be used. Called once at the most. */
   readonly onDeath: (reason: string) => void
   readonly log: Logger
@@ -133,6 +144,9 @@ export class ShardHandle {
         return
       case 'log':
         this.#options.log[message.level](message.message, { shard: this.index, ...message.fields })
+        return
+      case 'jobLog':
+        this.#options.onJobLog(message.job, message.line)
         return
     }
   }

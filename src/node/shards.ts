@@ -12,6 +12,7 @@ import type { HandOverOrder, ReplicaRequest } from '../partitioning/partition-ta
 import type { FoundMirror } from '../membership/restore-transitions.ts'
 import type {
   EnsureMap,
+  JobLogLine,
   ReplicationSettings,
   ShardAnswers,
   ShardCommand,
@@ -42,6 +43,7 @@ export interface ShardsOptions {
   readonly createCallCell: () => SharedArrayBuffer
   readonly ensureMap: (ask: EnsureMap) => Promise<MapDefinition>
   readonly onReplicaRequest: (request: ReplicaRequest) => void
+  readonly onJobLog: (shard: number, job: string, line: JobLogLine) => void
   /** Some shard's mirror changed what it says that earlier incarnations left. */
   readonly onFound: () => void
   readonly onDeath: (shard: number, reason: string) => void
@@ -136,6 +138,7 @@ function startShard(options: ShardsOptions, index: number, found: Map<ShardId, r
     },
     ensureMap: options.ensureMap,
     onReplicaRequest: options.onReplicaRequest,
+    onJobLog: (job, line) => options.onJobLog(index, job, line),
     onFound: copies => {
       found.set(id, copies)
       options.onFound()

@@ -243,6 +243,19 @@ export interface EnsureMap {
   readonly keyCodec: KeyCodec
 }
 
+/** A line of a job's log. */
+export interface JobLogLine {
+  readonly level: 'info' | 'warn' | 'error'
+  /** A `log` stage, the console of the job's code, rows that failed, the engine. */
+  readonly from: 'log' | 'console' | 'rows' | 'engine'
+  readonly stage?: string
+  readonly message: string
+  /** Of user code, in positions of its source. */
+  readonly stack?: string
+  /** Of rows that failed: how many the line stands for. */
+  readonly rows?: number
+}
+
 export type FromShard =
   /** `found`: what earlier incarnations left in the durable mirror. */
   | { readonly type: 'ready'; readonly port: number; readonly found: readonly FoundCopy[] }
@@ -261,3 +274,4 @@ export type FromShard =
       readonly message: string
       readonly fields: Readonly<Record<string, string | number>>
     }
+  | { readonly type: 'jobLog'; readonly job: string; readonly line: JobLogLine }

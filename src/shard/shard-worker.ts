@@ -16,6 +16,7 @@ import { failureOf } from './failure.ts'
 import type { FromShard, ShardStart, ToShard } from './protocol.ts'
 import { Shard } from './shard.ts'
 import { createUserCode } from './user-code/create-user-code.ts'
+import type { UserLog } from './user-code/user-console.ts'
 import { providedModules } from './user-code/provided-modules.ts'
 
 const sweepEveryMs = 100
@@ -26,13 +27,21 @@ const { limits } = start
 const send = (message: FromShard): void => port.postMessage(message)
 const log = (level: 'info' | 'warn' | 'error', message: string): void => send({ type: 'log', level, message, fields: {} })
 
+/** Its console: what a job's code writes is in the job's log too. */
+const userLog: UserLog = (level, message, at) => {
+  send({ type: 'log', level, message, fields: { ...at } })
+  if (at === undefined) return
+  const { job, stage } = at
+  send({ type: 'jobLog', job, line: { level, from: 'console', message, ...(stage === undefined ? {} : { stage }) } })
+}
+
 const userCode = createUserCode({
   callCell: start.callCell,
   sliceMaxMs: limits.sliceMaxMs,
   userCodeTimeLimitMs: limits.userCodeTimeLimitMs,
   provided: providedModules,
   nowMs: () => monotonicClock.nowMs(),
-  log,
+  log: userLog,
 })
 
 /** A file that cannot be used is the operator's business: it is said, and the worker ends. */

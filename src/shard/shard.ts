@@ -45,6 +45,7 @@ import { PromiseCellReader } from './promise-cell.ts'
 import type {
   Bundle,
   FromShard,
+  JobLogLine,
   MirrorStatsReport,
   ShardAnswers,
   ShardCommand,
@@ -112,6 +113,7 @@ export interface ShardJobsNeeds {
   /** False: taken, and the link is above its high-water mark until onPeerDrain. */
   sendExchange(to: ShardId, bytes: Uint8Array): boolean
   log(level: 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number>>): void
+  jobLog(job: string, line: JobLogLine): void
 }
 
 export interface ShardOptions {
@@ -235,6 +237,7 @@ export class Shard implements PeerListener {
       clock,
       sendExchange: (to, bytes) => this.#network.links.send(to, 'exchange', bytes),
       log: (level, message, fields) => this.#log(level, message, fields),
+      jobLog: (job, line) => this.#options.send({ type: 'jobLog', job, line }),
     })
     this.#sweeper = {
       work: deadlineMs => this.#partitions.sweep(clock.wallTimeMs(), () => clock.nowMs() >= deadlineMs),

@@ -148,6 +148,8 @@ export class JobAttempt implements SliceTask {
   }
 
   progress(): ShardProgress {
+    // Asked several times a second: those are told of when no more rows fail, too.
+    this.#task.tellFailedRows(this.#options.clock.wallTimeMs(), false)
     const { state } = this.#task
     const stages = this.#task.stages()
     const skew = this.#task.skew(this.#options.clock.wallTimeMs())
@@ -177,6 +179,7 @@ export class JobAttempt implements SliceTask {
 
   close(): void {
     clearTimeout(this.#timer)
+    this.#task.tellFailedRows(this.#options.clock.wallTimeMs(), true)
     this.#reported = true
     this.#giveUpAll()
     this.#task.close()
@@ -270,6 +273,7 @@ export class JobAttempt implements SliceTask {
     const { kind } = this.#task.state
     if (this.#reported || (kind !== 'completed' && kind !== 'failed')) return
     this.#reported = true
+    this.#task.tellFailedRows(this.#options.clock.wallTimeMs(), true)
     this.#giveUpAll()
     this.#options.ended(this)
   }

@@ -14,6 +14,7 @@ import type { Assignment, ShardProgress } from '../../streaming/assignment.ts'
 import { readFrame, type RowCodec } from '../../streaming/exchange/frame.ts'
 import { restoredSplits } from '../../streaming/checkpoint/restored-splits.ts'
 import { mapsOf, ownPartitions } from '../../streaming/execution/plan.ts'
+import type { FailedRowsLine } from '../../streaming/execution/failed-rows.ts'
 import { ShardTask, type ShardTaskOptions } from '../../streaming/execution/shard-task.ts'
 import type { ReplayOutcome } from '../../streaming/execution/replays.ts'
 import { upgradeFunction } from '../../streaming/operators/process.ts'
@@ -25,6 +26,7 @@ import type { SourceConnector } from '../../streaming/source.ts'
 import { decodeValue, encodeValue } from '../../wire/value-codec.ts'
 import type { Bundle, SavepointSource, ShardAnswers, ShardRequest } from '../protocol.ts'
 import type { AttemptHold, ShardJobsNeeds } from '../shard.ts'
+import { ThrownSnapshot } from '../user-code/thrown.ts'
 import type { UserCode } from '../user-code/user-code.ts'
 import type { CustomReading } from '../../streaming/graph/custom-source.ts'
 import { CustomReader } from './custom-reader.ts'
@@ -318,7 +320,8 @@ export class JobHost {
       },
       ({ wake, answer }) => {
         const checkpoints = store === undefined || guarantee === 'none' ? {} : { checkpoints: { guarantee, store, answer } }
-        return new ShardTask({ ...this.#taskOptions(job, attempt, assignment, built, wake), self, maps, ...checkpoints })
+        const rowsFailed = (failed: FailedRowsLine): void => this.#logFailedRows(job, failed, bundle)
+        return new ShardTask({ ...this.#taskOptions(job, attempt, assignment, built, wake), self, maps, rowsFailed, ...checkpoints })
       },
     )
     known.running = running
@@ -364,6 +367,15 @@ export class JobHost {
     const args = parseArguments(argsJson)
     const describe = (thrown: unknown): ReturnType<UserCode['describeFailure']> => userCode.describeFailure(thrown, bundle)
     return callUserCode(slices, `${name}/build`, `Cannot build job "${name}"`, () => buildJob(job, args, name), describe)
+  }
+
+  #logFailedRows(job: string, failed: FailedRowsLine, bundle: Bundle): void {
+    const { stage, name, message, stack, rows, isFirst } = failed
+    const text = `${rows} ${isFirst ? '' : 'more '}${rows === 1 ? 'row' : 'rows'} failed: ${message}`
+    const line = { level: 'warn', from: 'rows', stage, message: text, rows } as const
+    if (stack === '') return this.#options.jobLog(job, line)
+    const thrown = new ThrownSnapshot(name === '' ? undefined : name, message, stack, undefined)
+    this.#options.jobLog(job, { ...line, stack: this.#options.userCode.describeFailure(thrown, bundle).stack })
   }
 
   #logEnd(attempt: JobAttempt): void {

@@ -1,5 +1,5 @@
 /**
- * What the stages of a job reach outside of their shard: the node's log, entries of other shards, HTTP.
+ * What the stages of a job reach outside of their shard: the logs of node and job, entries of other shards, HTTP.
  *
  * What comes back for user code is handed over within a slice of its own: what the code does next runs in the microtasks of that turn,
  * where a loop is noticed (node/watchdog.ts).
@@ -8,6 +8,7 @@ import { invalidArgument, messageOf, NearstateError } from '../../base/errors.ts
 import type { FetchAnswer, FetchOptions } from '../../streaming/graph/async-options.ts'
 import type { Outside } from '../../streaming/ports.ts'
 import type { SinkConnector } from '../../streaming/sink.ts'
+import type { JobLogLine } from '../protocol.ts'
 import type { Slices } from '../user-code/slice-task.ts'
 
 export interface JobOutsideOptions {
@@ -18,15 +19,17 @@ export interface JobOutsideOptions {
   readonly sinkConnectorOf: (kind: string) => SinkConnector
   readonly find: (map: string, key: Uint8Array) => Promise<unknown>
   readonly log: (level: 'info', message: string, fields: Readonly<Record<string, string>>) => void
+  readonly jobLog: (job: string, line: JobLogLine) => void
 }
 
 const bodyMaxBytes = 16 * 1024 * 1024
 
-export function jobOutside({ job, wake, slices, find, log, sinkConnectorOf }: JobOutsideOptions): Outside {
+export function jobOutside({ job, wake, slices, find, log, jobLog, sinkConnectorOf }: JobOutsideOptions): Outside {
   /** Has this done in a slice. */
   const inSlice = (stage: string, run: () => void, notRun: (error: unknown) => void): void =>
     slices.schedule({
       label: `${job}/${stage}`,
+      job,
       liftedBy: 'submit the job again',
       run,
       finish: () => undefined,
@@ -41,7 +44,10 @@ export function jobOutside({ job, wake, slices, find, log, sinkConnectorOf }: Jo
       const failed = (thrown: unknown): void => done(thrown ?? new Error(`threw ${String(thrown)}`), undefined)
       inSlice(stage, () => void act().then(value => done(undefined, value), failed), failed)
     },
-    log: (stage, text) => log('info', text, { job, stage }),
+    log(stage, text) {
+      log('info', text, { job, stage })
+      jobLog(job, { level: 'info', from: 'log', stage, message: text })
+    },
     lookup: (map, key, done) =>
       void find(map, key).then(
         value => done(undefined, value),

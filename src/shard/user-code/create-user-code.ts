@@ -59,12 +59,13 @@ export function createUserCode(options: UserCodeOptions): UserCode {
   // The port keeps the worker alive only while tasks wait.
   inside.unref()
 
+  const log: UserLog = (level, message) => options.log(level, message, runner.jobAtWork)
   process.on('unhandledRejection', (reason: unknown) => {
     const snapshot = snapshotOf(reason)
     if (!isUserRejection(snapshot, runner)) throw reason
-    options.log('warn', `User code left a rejected promise behind: ${snapshot.message}`)
+    log('warn', `User code left a rejected promise behind: ${snapshot.message}`)
   })
-  return new UserCode(runner, quarantine, { modules: options.provided, console: createUserConsole(options.log, options.nowMs) })
+  return new UserCode(runner, quarantine, { modules: options.provided, console: createUserConsole(log, options.nowMs) })
 }
 
 /** By its stack; what has none is the user's if user code ran in this very turn of the event loop. */

@@ -38,6 +38,11 @@ export interface SliceRunnerOptions {
   readonly lost: (message: string) => never
 }
 
+export interface JobAtWork {
+  readonly job: string
+  readonly stage?: string
+}
+
 const terminationTimeoutMs = 30_000
 
 export class SliceRunner implements Slices {
@@ -48,6 +53,7 @@ export class SliceRunner implements Slices {
   #call = 0
   #running: SliceTask | undefined
   #state: 'idle' | 'woken' | 'turning' = 'idle'
+  #jobOfTurn: string | undefined
   /** Tasks that were cut off since the start. */
   stopCount = 0
 
@@ -65,6 +71,16 @@ export class SliceRunner implements Slices {
     return this.#state === 'turning'
   }
 
+  /**
+   * The job whose code runs now, and its stage; undefined: no job's, or not known. In the microtasks behind a slice it is known while the
+   * slice ran code of one job only, and the stage is not.
+   */
+  get jobAtWork(): JobAtWork | undefined {
+    const task = this.#running
+    if (task === undefined) return this.inTurn && this.#jobOfTurn !== undefined ? { job: this.#jobOfTurn } : undefined
+    return task.job === undefined ? undefined : { job: task.job, stage: task.label.slice(task.job.length + 1) }
+  }
+
   schedule(task: SliceTask): void {
     this.#queue.push(task)
     if (this.#state === 'idle') this.#wake()
@@ -77,6 +93,7 @@ export class SliceRunner implements Slices {
     this.#options.afterTurn(this.#settle)
     beginTurn(cell, nextCallNumber(this.#call))
     const endMs = nowMs() + sliceMaxMs
+    this.#jobOfTurn = this.#queue[this.#head]?.job
     do this.#runOne(this.#take())
     while (this.#head < this.#queue.length && nowMs() < endMs)
   }
@@ -106,6 +123,7 @@ export class SliceRunner implements Slices {
     const call = nextCallNumber(this.#call)
     this.#call = call
     this.#running = task
+    if (task.job !== this.#jobOfTurn) this.#jobOfTurn = undefined
     let thrown: unknown
     let threw = false
     enterCall(cell, call)

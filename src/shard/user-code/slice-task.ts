@@ -5,6 +5,8 @@ export interface SliceTask {
    * was cut off: a task that passes through several stages then names the one that was at work.
    */
   readonly label: string
+  /** The job whose code it is; its label is `job/stage` then. */
+  readonly job?: string
   /** False: being cut off does not count against the label, because the task comes again in smaller pieces. Default true. */
   readonly stopCounts?: boolean
   /** What lifts the quarantine, for people. Default: to deploy it again. */

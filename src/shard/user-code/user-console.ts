@@ -5,8 +5,10 @@
  * Formatting runs user code (getters, inspect hooks), inside the slice that called.
  */
 import { format } from 'node:util'
+import type { JobAtWork } from './slice-runner.ts'
 
-export type UserLog = (level: 'info' | 'warn' | 'error', message: string) => void
+/** `job`: whose code wrote it, where that is known. */
+export type UserLog = (level: 'info' | 'warn' | 'error', message: string, job?: JobAtWork) => void
 
 const linesPerSecondMax = 100
 const lineMaxLength = 4 * 1024

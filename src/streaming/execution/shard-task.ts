@@ -32,6 +32,7 @@ import type { SourceBatch, SplitPosition, SplitReader } from '../source.ts'
 import { isQueried } from '../state/queried.ts'
 import { hasState, StageState } from '../state/stage-state.ts'
 import { Agenda } from './agenda.ts'
+import { FailedRows, type FailedRowsLine } from './failed-rows.ts'
 import { fuse } from './fuse.ts'
 import { countGivenUp } from './given-up.ts'
 import { taskSkew } from './key-skew.ts'
@@ -57,6 +58,8 @@ export interface ShardTaskOptions {
   readonly checkpoints?: TaskCheckpoints
   /** Absent: a job whose stages reach nothing outside. */
   readonly outside?: Outside
+  /** Hears of rows that failed and did not fail the job: the first of each kind, then how many more. */
+  readonly rowsFailed?: (failed: FailedRowsLine) => void
   readonly limits?: Partial<ExchangeLimits>
   readonly profile?: TaskProfile
   /** A unit takes at most so many rows; default 1024. */
@@ -110,6 +113,7 @@ export class ShardTask {
   readonly #counts: StageCounts[] = []
   readonly #times: StageTimes
   readonly #replays: Replays
+  #failedRows: FailedRows | undefined
   #ended = false
   /** Savepoints that wait for sinks. */
   #whenSinksCommitted: ((error?: NearstateError) => void)[] = []
@@ -148,6 +152,11 @@ export class ShardTask {
     options.observe?.(this.#plan)
     fuse(this.#plan.unit, this.#plan.operators)
     this.#unit = this.#plan.unit
+    if (options.rowsFailed !== undefined) {
+      const names = this.#nodes.map(({ name }) => name)
+      this.#failedRows = new FailedRows(names, options.rowsFailed)
+      this.#unit.failedRows = this.#failedRows
+    }
     this.#states = this.#plan.operators.flatMap(operator => (hasState(operator) ? [operator.state] : []))
     this.#writer = new FrameWriter(job, attempt, codec)
     this.#times = new StageTimes(built.nodes.length)
@@ -520,6 +529,11 @@ export class ShardTask {
 
   skew(wallTimeMs: number): readonly TaskSkew[] {
     return taskSkew(this.#nodes, this.#plan.operators, wallTimeMs)
+  }
+
+  /** Tells of rows that failed and were not told of yet; `all`: also of those that would wait for more of their kind. */
+  tellFailedRows(wallTimeMs: number, all: boolean): void {
+    this.#failedRows?.tell(wallTimeMs, all)
   }
 
   close(): void {

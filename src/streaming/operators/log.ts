@@ -86,6 +86,13 @@ export class LogOperator extends Operator {
     for (const line of lines) this.#write(line)
   }
 
+  /** No line comes any more that would say how many were left out. */
+  override close(): void {
+    const { dropped } = this.#saved
+    this.#saved.dropped = 0
+    if (dropped > 0) this.#write(`(${dropped} rows at the end were left out: at most ${this.#spec.perSecond} a second are written)`)
+  }
+
   override rollback(): void {
     Object.assign(this.#now, this.#saved)
     this.#lines = []

@@ -50,6 +50,14 @@ export interface WayIn {
   readonly partition: number
 }
 
+/** Who tells of rows that failed; see execution/failed-rows.ts. */
+export interface FailedRowsPort {
+  /** May run user code. */
+  add(stage: number, thrown: unknown): void
+  commit(wallTimeMs: number): void
+  rollback(): void
+}
+
 export class Counters {
   readonly rowsIn: Float64Array
   readonly rowsOut: Float64Array
@@ -89,6 +97,7 @@ export class Unit {
   deadLetters: DeadLetterPort | undefined
   /** The unit runs this dead letter of the stage again. */
   replaying: { readonly stage: number; readonly key: string } | undefined
+  failedRows: FailedRowsPort | undefined
   readonly #onError: OnError
   readonly #onBrokenRow: OnError
   #changed: Undoable[] = []
@@ -115,12 +124,14 @@ export class Unit {
 
   commit(): void {
     if (this.#changed.length > 0) this.#changed = []
+    this.failedRows?.commit(this.wallTimeMs)
   }
 
   rollback(): void {
     for (let i = this.#changed.length - 1; i >= 0; i -= 1) this.#changed[i]?.undo()
     this.#changed = []
     this.counters.restore()
+    this.failedRows?.rollback()
   }
 
   /**
@@ -132,6 +143,7 @@ export class Unit {
     const rule = thrown instanceof BrokenRow ? this.#onBrokenRow : this.#onError
     if (rule === 'fail') throw new StageFailure(stage, origin, thrown)
     this.counters.deadLetters[stage] = (this.counters.deadLetters[stage] as number) + 1
+    this.failedRows?.add(stage, thrown)
     if (rule === 'deadLetter') this.deadLetters?.add(stage, origin, thrown, row, way)
   }
 }

@@ -256,6 +256,9 @@ describe('log', () => {
     expect(test.rowsOf('times')).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
     expect(test.logOf('every second')).toEqual(['at 1', 'at 3', 'at 9 (2 rows before it were left out: at most 2 a second are written)'])
     expect(test.logOf('whole')[0]).toBe('{"k":"a","at":1}')
+    test.end()
+    expect(test.logOf('whole').at(-1)).toBe('(1 rows at the end were left out: at most 1 a second are written)')
+    expect(test.logOf('every second')).toHaveLength(3)
   })
 
   it('writes nothing twice of a unit that is undone, and costs no row', async () => {

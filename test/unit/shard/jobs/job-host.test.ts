@@ -35,6 +35,7 @@ class Pair {
   readonly maps = new MemoryMaps(4)
   readonly tasks: SliceTask[] = []
   readonly logged: string[] = []
+  readonly jobLog: string[] = []
   /** Labels of the stops that count. */
   readonly stops: string[] = []
   readonly hosts: ReadonlyMap<ShardId, JobHost>
@@ -86,6 +87,8 @@ class Pair {
           },
           clock: { nowMs: () => (this.#nowMs += 0.1), wallTimeMs: () => 1_700_000_000_000 },
           log: (level, message) => void this.logged.push(`${level}: ${message}`),
+          jobLog: (_job, { stage, message, stack }) =>
+            void this.jobLog.push(`[${stage ?? ''}] ${message}${stack === undefined ? '' : `, ${stack}`}`),
         })
         return [self, host]
       }),
@@ -384,6 +387,21 @@ describe('the jobs of a shard', () => {
       stage: 'strict',
       functionStack: 'stack of the source',
     })
+  })
+
+  it('tell of rows that fail without failing the job, in its log', async () => {
+    const skipping = defineJob('counting', { onError: 'skip' }, flow => {
+      flow.source('words', memorySource<string>()).map('strict', word => {
+        if (word === 'bad') throw new Error('no such word')
+        return word
+      })
+    })
+    const pair = new Pair(['a', 'bad', 'bad'], skipping)
+    await pair.started()
+    await pair.settle()
+    expect(pair.host(0).progress('counting', 1).status).toBe('completed')
+    // One line on each of two shards.
+    expect(pair.jobLog).toEqual(Array.from({ length: 2 }, () => '[strict] 2 rows failed: no such word, stack of the source'))
   })
 
   it('drop frames of attempts that do not run here, and bytes that are no frame', async () => {

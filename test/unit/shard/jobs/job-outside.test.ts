@@ -18,6 +18,7 @@ const outside = jobOutside({
   },
   find: () => Promise.resolve(undefined),
   log: () => undefined,
+  jobLog: () => undefined,
   sinkConnectorOf: () => {
     throw new Error('no sinks')
   },

@@ -64,6 +64,39 @@ describe('SliceRunner', () => {
     expect(t.runner.backlog).toBe(0)
   })
 
+  it('knows whose job is at work: while its task runs with the stage, and in the microtasks behind while it is only one', () => {
+    const t = setUp()
+    const task = (label: string, job?: string): void =>
+      t.runner.schedule({
+        label,
+        ...(job === undefined ? {} : { job }),
+        run: () => t.events.push(JSON.stringify(t.runner.jobAtWork) ?? 'nobody'),
+        finish: () => undefined,
+        failed: () => undefined,
+        stopped: () => undefined,
+      })
+    const slice = (): void => {
+      t.events.length = 0
+      t.runner.slice()
+    }
+    const end = (): void => {
+      t.runner.settle()
+      expect(t.runner.jobAtWork).toBeUndefined()
+    }
+    task('spend/first', 'spend')
+    task('spend/second', 'spend')
+    slice()
+    expect(t.events).toEqual(['{"job":"spend","stage":"first"}', '{"job":"spend","stage":"second"}'])
+    expect(t.runner.jobAtWork).toEqual({ job: 'spend' })
+    end()
+    task('spend/first', 'spend')
+    task('some function')
+    slice()
+    expect(t.events).toEqual(['{"job":"spend","stage":"first"}', 'nobody'])
+    expect(t.runner.jobAtWork).toBeUndefined()
+    end()
+  })
+
   it('ends a slice after 1 ms and asks for the next only when the event loop has come round', () => {
     const t = setUp()
     t.schedule('a', () => t.pass(2))

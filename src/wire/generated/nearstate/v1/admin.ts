@@ -306,6 +306,30 @@ export interface ReplayDeadLettersResponse {
   reasons: string[];
 }
 
+export interface ReadJobLogRequest {
+  job: string;
+  /** Whose log is read, by name. */
+  node: string;
+  /** `next` and `node_id` of the answer before; another incarnation, or none: from the oldest line. */
+  from: bigint;
+  nodeId: string;
+  /** At most so many lines, the latest; 0: all. */
+  limit: number;
+  forwarded?: boolean | undefined;
+}
+
+export interface ReadJobLogResponse {
+  /** Why the node could not be asked; empty: it was. */
+  unreachable: string;
+  /** Its incarnation. */
+  nodeId: string;
+  next: bigint;
+  /** Lines asked for that were there once and are gone. */
+  gone: bigint;
+  /** JSON, one a line of the log: docs/reference/json.md, without `node`. */
+  lines: string[];
+}
+
 export interface RecoverPartitionsRequest {
   acceptLoss: boolean;
   forwarded?: boolean | undefined;
@@ -3153,6 +3177,206 @@ export const ReplayDeadLettersResponse: MessageFns<ReplayDeadLettersResponse> = 
   },
 };
 
+function createBaseReadJobLogRequest(): ReadJobLogRequest {
+  return { job: "", node: "", from: 0n, nodeId: "", limit: 0, forwarded: undefined };
+}
+
+export const ReadJobLogRequest: MessageFns<ReadJobLogRequest> = {
+  encode(message: ReadJobLogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== "") {
+      writer.uint32(10).string(message.job);
+    }
+    if (message.node !== "") {
+      writer.uint32(18).string(message.node);
+    }
+    if (message.from !== 0n) {
+      if (BigInt.asUintN(64, message.from) !== message.from) {
+        throw new globalThis.Error("value provided for field message.from of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.from);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(34).string(message.nodeId);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(40).uint32(message.limit);
+    }
+    if (message.forwarded !== undefined) {
+      writer.uint32(120).bool(message.forwarded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadJobLogRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadJobLogRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.from = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReadJobLogResponse(): ReadJobLogResponse {
+  return { unreachable: "", nodeId: "", next: 0n, gone: 0n, lines: [] };
+}
+
+export const ReadJobLogResponse: MessageFns<ReadJobLogResponse> = {
+  encode(message: ReadJobLogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.unreachable !== "") {
+      writer.uint32(10).string(message.unreachable);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    if (message.next !== 0n) {
+      if (BigInt.asUintN(64, message.next) !== message.next) {
+        throw new globalThis.Error("value provided for field message.next of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.next);
+    }
+    if (message.gone !== 0n) {
+      if (BigInt.asUintN(64, message.gone) !== message.gone) {
+        throw new globalThis.Error("value provided for field message.gone of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.gone);
+    }
+    for (const v of message.lines) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadJobLogResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadJobLogResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.unreachable = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.next = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.gone = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lines.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseRecoverPartitionsRequest(): RecoverPartitionsRequest {
   return { acceptLoss: false, forwarded: undefined };
 }
@@ -3534,6 +3758,15 @@ export const AdminDefinition = {
       requestType: SavepointRequest as typeof SavepointRequest,
       requestStream: false,
       responseType: DeleteSavepointResponse as typeof DeleteSavepointResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** What one node has kept of a job's log, passed on to it. Idempotent. */
+    readJobLog: {
+      name: "ReadJobLog",
+      requestType: ReadJobLogRequest as typeof ReadJobLogRequest,
+      requestStream: false,
+      responseType: ReadJobLogResponse as typeof ReadJobLogResponse,
       responseStream: false,
       options: {},
     },
