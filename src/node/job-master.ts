@@ -328,6 +328,8 @@ export class JobMaster {
   }
 
   #add(record: JobRecord, version: number): JobRun {
+    // Lost while the caller waited: the next leader drives it.
+    if (!this.#leading) throw new NearstateError('UNAVAILABLE', `Job "${record.name}": this node leads no more; ask again`)
     const run = new JobRun({
       ...this.#options,
       record,

@@ -64,7 +64,8 @@ interface Current {
   readonly primaries: string
   stages: readonly StageProgress[]
   skew: readonly StageSkew[]
-  silentPolls: number
+  /** Monotonic: when all nodes last told their progress. */
+  heardAtMs: number
 }
 
 const pollMs = 200
@@ -190,7 +191,7 @@ export class JobRun {
     const { nodes, primaries, stages, run } = this.#record
     const members = membersOf(nodes, this.#options.view()?.state)
     const shards = members.reduce((sum, member) => sum + member.shards.length, 0)
-    this.#current = { attempt: run.attempt, nodes, primaries, stages, skew: [], silentPolls: 0 }
+    this.#current = { attempt: run.attempt, nodes, primaries, stages, skew: [], heardAtMs: this.#options.clock.nowMs() }
     this.#tellLog(infoLine('another node leads now; the attempt goes on'))
     this.#machine.follow(shards)
     this.#started.resolve()
@@ -338,8 +339,12 @@ export class JobRun {
       const layout = layoutOf(view, graph.name)
       const nodes = membersIn(layout, view.state).map(({ id }) => id)
       const primaries = primariesDigest(view.state)
-      this.#current = { attempt, nodes, primaries, stages: [], skew: [], silentPolls: 0 }
+      this.#current = { attempt, nodes, primaries, stages: [], skew: [], heardAtMs: this.#options.clock.nowMs() }
+      // Nobody has looked at members for this attempt yet, and the view is as old as the probes and the graph took.
+      this.checkMembers()
+      if (!this.#isStarting(attempt)) return
       const opened = await this.#open(attempt, restore, layout)
+      if (!this.#isStarting(attempt)) return
       if (new Set([described.graphHash, ...opened.hashes]).size > 1) throw differentGraphs(this.#record.name)
       const fresh = await this.#listSplits(
         graph,
@@ -433,6 +438,7 @@ export class JobRun {
 
   /** A job that cannot be started the first time is refused; what may be better soon, and all that comes later, is tried again. */
   #startFailed(attempt: number, error: unknown): void {
+    if (this.#isOver || this.#machine.record.attempt !== attempt) return
     const code = error instanceof NearstateError ? error.code : undefined
     this.#refusal = error
     const failure = failureOfStart(error)
@@ -446,9 +452,13 @@ export class JobRun {
     try {
       await Promise.all(this.#members().map(member => this.#control(member).runJob(request, { timeoutMs: startTimeoutMs })))
       this.#started.resolve()
-      if (this.#current?.attempt === attempt) this.#poll(this.#current)
+      if (this.#current?.attempt !== attempt) return
+      this.#current.heardAtMs = this.#options.clock.nowMs()
+      this.#poll(this.#current)
     } catch (error) {
-      this.#startFailed(attempt, error)
+      // It stood ready there: the shard has lost it, or is a new one.
+      if (error instanceof NearstateError && error.code === 'NOT_FOUND') this.#lost(attempt, messageOf(error))
+      else this.#startFailed(attempt, error)
     }
   }
 
@@ -518,7 +528,7 @@ export class JobRun {
     const isCurrent = (): boolean => !this.#isOver && this.#current === current && this.#machine.state === 'running'
     try {
       const shards = await this.#refresh(current)
-      current.silentPolls = 0
+      current.heardAtMs = this.#options.clock.nowMs()
       const failed = shards.find(({ status }) => status === 'failed')
       if (isCurrent() && failed !== undefined) {
         const { code, isFinal, ...failure } = failed.failure ?? { message: 'a shard gave the job up without a reason' }
@@ -535,9 +545,8 @@ export class JobRun {
         })
       }
     } catch (error) {
-      current.silentPolls += 1
       if (error instanceof NearstateError && error.code === 'NOT_FOUND') this.#lost(current.attempt, messageOf(error))
-      else if (current.silentPolls * pollMs >= silenceMaxMs)
+      else if (this.#options.clock.nowMs() - current.heardAtMs >= silenceMaxMs)
         this.#lost(current.attempt, `a node did not tell the job's progress for ${silenceMaxMs / 1000} s: ${messageOf(error)}`)
     }
     if (isCurrent()) this.#poll(current)
@@ -586,6 +595,7 @@ export class JobRun {
   }
 
   #lost(attempt: number, reason: string): void {
+    if (this.#isOver || this.#machine.record.attempt !== attempt) return
     if (this.#isAlive(attempt)) {
       this.#toldFailure = reason
       this.#options.log.warn('an attempt of a job is lost', { job: this.#record.name, attempt, reason })

@@ -114,7 +114,7 @@ export class JobHost {
     this.#jobs.set(request.job, mine)
     // One that fails leaves nothing; whoever asked has the answer.
     mine.answer.catch(() => {
-      if (this.#jobs.get(request.job) === mine) this.#jobs.delete(request.job)
+      if (this.#jobs.get(request.job) === mine) this.stop(request.job, request.attempt)
     })
     return mine.answer
   }

@@ -38,11 +38,13 @@ export interface JobLimits {
   readonly givenUpMax: number
   /** An attempt whose shards are not ready by then has failed. */
   readonly startTimeoutMs: number
-  /** First wait before another attempt after a failure; doubled with each one without a checkpoint between. */
+  /** First wait before another attempt after a failure; doubled with each one that counts, see `failuresMax`. */
   readonly backoffMs: number
   readonly backoffMaxMs: number
-  /** Failures without a checkpoint between that fail the job. Attempts lost with a node or a primary do not count. */
+  /** Failures that fail the job, without an attempt between that was sound. Attempts lost with a node or a primary do not count. */
   readonly failuresMax: number
+  /** An attempt that commits a checkpoint so long after it began to run is sound: what failed before it is got over. */
+  readonly soundAfterMs: number
   /** Wait before another attempt after the second loss without a checkpoint between, more after each further one; the first costs no time. */
   readonly lossBackoffMs: number
   /** Wait before a CAS of unknown outcome is sent again. */
@@ -57,6 +59,7 @@ export const defaultJobLimits: JobLimits = {
   backoffMs: 100,
   backoffMaxMs: 30_000,
   failuresMax: 5,
+  soundAfterMs: 60_000,
   lossBackoffMs: 100,
   casRetryMs: 200,
 }
@@ -97,6 +100,9 @@ type Writing = {
   retryAtMs: number | undefined
 }
 
+/** What follows when the tasks have stopped; `released`: the next attempt, as planned. */
+type Next = 'wait' | 'held' | 'released' | RunStatus
+
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'beginning' }
@@ -104,7 +110,7 @@ type State =
   | { readonly kind: 'running' }
   | {
       readonly kind: 'stopping'
-      readonly next: 'wait' | 'held' | RunStatus
+      readonly next: Next
       readonly failure: RunFailure | undefined
       readonly delayMs: number
     }
@@ -129,6 +135,7 @@ export class JobMachine {
   #givenUp = 0
   #waitsFor = ''
   #failures = 0
+  #runsSinceMs = 0
   #losses = 0
   #goal: Goal | undefined
   /** The tasks have stopped, but the outcome of a write is not known yet. */
@@ -220,6 +227,8 @@ export class JobMachine {
   release(): void {
     if (this.#goal === 'held') this.#goal = undefined
     if (this.#state.kind === 'held') this.#beginAttempt(true)
+    // It comes to stand still after the partitions have moved: nobody would release it again.
+    else if (this.#state.kind === 'stopping' && this.#state.next === 'held') this.#state = { ...this.#state, next: 'released' }
   }
 
   cancel(nowMs: number): void {
@@ -265,6 +274,7 @@ export class JobMachine {
     if (!this.#isCurrent(attempt) || this.#state.kind !== 'starting') return
     this.#shards = shards
     this.#state = { kind: 'running' }
+    this.#runsSinceMs = nowMs
     this.#n = 0
     this.#givenUp = 0
     this.#completed = new Set()
@@ -431,11 +441,16 @@ export class JobMachine {
         this.#begun(nowMs)
         break
       case 'commit':
-        if (this.#state.kind === 'running') this.#committed(isLast)
+        if (this.#state.kind === 'running') this.#committed(isLast, nowMs)
         break
       case 'running':
         break
       case 'end':
+        // Cancelled while the record said suspended was on its way.
+        if (this.#state.kind === 'stopping' && this.#state.next === 'cancelled' && !isEnded(this.#record)) {
+          this.#finishStop(this.#state, nowMs)
+          return
+        }
         this.#state = { kind: 'done' }
         this.#actions.push({ kind: 'ended', status: this.#record.status })
         return
@@ -461,10 +476,10 @@ export class JobMachine {
     this.#actions.push({ kind: 'start', attempt, restore })
   }
 
-  #committed(isLast: boolean): void {
+  #committed(isLast: boolean, nowMs: number): void {
     const { attempt, checkpoint } = this.#record
     this.#givenUp = 0
-    this.#failures = 0
+    if (nowMs - this.#runsSinceMs >= this.#limits.soundAfterMs) this.#failures = 0
     this.#losses = 0
     this.#isLastCommitted ||= isLast
     this.#actions.push({ kind: 'committed', attempt, n: checkpoint, isLast })
@@ -486,7 +501,8 @@ export class JobMachine {
 
   #stopAt(goal: Goal, nowMs: number): void {
     if (isEnded(this.#record) || this.#record.status === 'suspended') return
-    this.#goal = goal
+    // A move that comes later does not undo what a user wants.
+    if (this.#goal !== 'suspended') this.#goal = goal
     switch (this.#state.kind) {
       case 'running':
         if (this.#record.guarantee === 'none') this.#stopAtGoal()
@@ -494,15 +510,19 @@ export class JobMachine {
         this.tick(nowMs)
         break
       case 'waiting':
+        this.#goal = undefined
         this.#finishStop({ kind: 'stopping', next: goal, failure: undefined, delayMs: 0 }, nowMs)
         break
       case 'starting':
         this.#stopAtGoal()
         break
+      case 'held':
+        this.#goal = undefined
+        this.#finishStop({ kind: 'stopping', next: goal, failure: undefined, delayMs: 0 }, nowMs)
+        break
       case 'idle':
       case 'beginning':
       case 'stopping':
-      case 'held':
       case 'done':
         break
     }
@@ -516,7 +536,7 @@ export class JobMachine {
   }
 
   /** Every way out of an attempt. */
-  #stop(next: 'wait' | 'held' | RunStatus, failure: RunFailure | undefined, delayMs: number): void {
+  #stop(next: Next, failure: RunFailure | undefined, delayMs: number): void {
     const { attempt } = this.#record
     this.#state = { kind: 'stopping', next, failure, delayMs }
     this.#isStopped = false
@@ -546,9 +566,15 @@ export class JobMachine {
       return
     }
     if (failure !== undefined) this.#record = { ...this.#record, failure }
-    if (next === 'wait') {
+    const goal = this.#goal
+    if (goal !== undefined && (next === 'wait' || next === 'held' || next === 'released')) {
+      this.#goal = undefined
+      this.#finishStop({ kind: 'stopping', next: goal, failure: undefined, delayMs: 0 }, nowMs)
+    } else if (next === 'wait') {
       this.#state = { kind: 'waiting', untilMs: nowMs + delayMs }
       this.tick(nowMs)
+    } else if (next === 'released') {
+      this.#beginAttempt(true)
     } else if (next === 'held') {
       this.#state = { kind: 'held' }
       this.#actions.push({ kind: 'held' })
