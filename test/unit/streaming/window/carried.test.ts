@@ -121,7 +121,7 @@ describe('custom aggregates with deduct', () => {
       expect(rows.length).toBeGreaterThan(100)
       for (const row of rows as { key: string; windowStart: number; windowEnd: number; mix: Mix; n: number; total: number }[]) {
         const own = list.filter(({ key, time }) => key === row.key && time >= row.windowStart && time < row.windowEnd)
-        const total = own.reduce((before, { row: { v } }) => before + v, 0)
+        const total = own.reduce((before, event) => before + (event.row as Row).v, 0)
         expect(row, `seed ${seed}`).toMatchObject({ n: own.length, total, mix: { n: own.length, total } })
       }
     }
