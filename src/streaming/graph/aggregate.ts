@@ -10,12 +10,14 @@ export type AggregateOperation = 'sum' | 'count' | 'countDistinct' | 'max' | 'mi
 /**
  * An aggregate of one's own. Accumulators are plain data: they are stored at checkpoints and move between shards. `add` and `combine`
  * may change their first argument, and return it or a new one. `combine` joins two parts of the rows of a window, in no order
- * that can be relied on.
+ * that can be relied on. `deduct`, where given, undoes `combine`: deduct(combine(a, b), b) must equal a. Sliding windows of
+ * many panes then go on from the window before, instead of combining all of their panes again.
  */
 export interface CustomAggregate<Row, Accumulator, Result> {
   create(): Accumulator
   add(accumulator: Accumulator, row: Row): Accumulator
   combine(accumulator: Accumulator, other: Accumulator): Accumulator
+  deduct?(accumulator: Accumulator, other: Accumulator): Accumulator
   finish(accumulator: Accumulator): Result
 }
 
@@ -32,8 +34,9 @@ export type ResultOf<A> = { readonly [N in keyof A]: A[N] extends Aggregate<neve
 
 /** An aggregate that this package does not have: `defineAggregate({ create: () => ({ n: 0 }), add: ..., combine: ..., finish: ... })`. */
 export function defineAggregate<Row, Accumulator, Result>(custom: CustomAggregate<Row, Accumulator, Result>): Aggregate<Row, Result> {
-  refuseUnknownOptions('define an aggregate', custom, ['create', 'add', 'combine', 'finish'])
-  for (const part of ['create', 'add', 'combine', 'finish'] as const) {
+  refuseUnknownOptions('define an aggregate', custom, ['create', 'add', 'combine', 'deduct', 'finish'])
+  for (const part of ['create', 'add', 'combine', 'finish', 'deduct'] as const) {
+    if (part === 'deduct' && custom.deduct === undefined) continue
     if (typeof custom[part] !== 'function') throw invalidArgument(`Cannot define an aggregate: ${part} must be a function`)
     refuseAsync(custom[part], `Cannot define an aggregate: ${part}`)
   }

@@ -113,23 +113,56 @@ export class Aggregation {
 
   /** Combines what the panes hold of so many slots; the results are at 0, 1, ... of `into`, whose old content goes. */
   combine(into: Columns, panes: readonly { readonly cells: Cells }[], slots: Int32Array, count: number): void {
+    this.reset(into, count)
+    for (let p = 0; p < panes.length; p += 1) this.combineOne(into, (panes[p] as { readonly cells: Cells }).cells, slots, count)
+  }
+
+  /** Nothing yet at 0, 1, ... of `into`. */
+  reset(into: Columns, count: number): void {
     into.clear(count)
     for (const step of this.#steps) step.reset(into, count)
     this.makeRoom(count)
+  }
+
+  /** One pane more, but for those whose `left` is 1; leaves in `positions` where they are in the pane. */
+  combineOne(into: Columns, cells: Cells, slots: Int32Array, count: number, left?: Uint8Array): void {
     const { positions } = this
+    const { columns } = cells
+    const { rows } = columns
     const total = into.rows
-    for (let p = 0; p < panes.length; p += 1) {
-      const { cells } = panes[p] as { readonly cells: Cells }
-      const { columns } = cells
-      const { rows } = columns
-      for (let i = 0; i < count; i += 1) {
-        const at = cells.find(slots[i] as number)
-        const found = at >= 0 ? (rows[at] as number) : 0
-        positions[i] = found === 0 ? -1 : at
-        total[i] = (total[i] as number) + found
-      }
-      for (const step of this.#steps) step.combine(into, columns, positions, count)
+    for (let i = 0; i < count; i += 1) {
+      const at = left?.[i] === 1 ? -1 : cells.find(slots[i] as number)
+      const found = at >= 0 ? (rows[at] as number) : 0
+      positions[i] = found === 0 ? -1 : at
+      total[i] = (total[i] as number) + found
     }
+    for (const step of this.#steps) step.combine(into, columns, positions, count)
+  }
+
+  /** Of what `combineOne` has added last: clears `exact` of those for which deducting is not the same as combining the rest. */
+  checkExact({ columns }: Cells, count: number, panes: number, exact: Uint8Array): void {
+    for (const step of this.#steps) step.checkExact(columns, this.positions, count, panes, exact)
+  }
+
+  /** Takes one pane away from what `from` holds at each slot, where its `kept` is 1. */
+  deductOne(from: Columns, cells: Cells, slots: Int32Array, count: number, kept: Uint8Array): void {
+    const { positions } = this
+    const { columns } = cells
+    const { rows } = columns
+    const total = from.rows
+    for (let i = 0; i < count; i += 1) {
+      const slot = slots[i] as number
+      const at = kept[i] === 1 ? cells.find(slot) : -1
+      const found = at >= 0 ? (rows[at] as number) : 0
+      positions[i] = found === 0 ? -1 : at
+      if (found > 0) total[slot] = (total[slot] as number) - found
+    }
+    for (const step of this.#steps) step.deduct(from, slots, columns, positions, count)
+  }
+
+  /** Whether windows can go on from the one before. */
+  get deducts(): boolean {
+    return this.#steps.every(step => step.deducts)
   }
 
   /** A result row. */

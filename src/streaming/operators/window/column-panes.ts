@@ -189,6 +189,11 @@ export class ColumnPanes implements ObjectUndo {
     if (start > (this.#lastPane[slot] as number)) this.#lastPane[slot] = start
   }
 
+  /** Start of the last pane that the slot was put in. */
+  lastPaneOf(slot: number): number {
+    return this.#lastPane[slot] as number
+  }
+
   // ---- undo
 
   /** Before the taken rows [from, to) change the pane. */

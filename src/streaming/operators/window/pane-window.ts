@@ -11,6 +11,7 @@
  * 3. Early results, where wanted, come each time the watermark has passed another multiple of `earlyMs`: a row, marked early, for each
  *    open window of each key that had rows since. Which of them come depends on the progress of the watermark; the last ones do not.
  * 4. A pane goes, and its keys with it, when its last window is past the allowed lateness.
+ * 5. Windows that share most of their panes hand on what those hold (carried.ts), where all aggregates can be deducted.
  */
 import type { KeyCodec } from '../../../keys/key-codec.ts'
 import type { Aggregates } from '../../graph/aggregate.ts'
@@ -20,6 +21,7 @@ import { checkEmitted, type Due, Operator } from '../operator.ts'
 import { noOrigin } from '../origin.ts'
 import { type Unit, UnitSignal } from '../unit.ts'
 import { Aggregation } from './aggregation.ts'
+import { Carried } from './carried.ts'
 import { ColumnPanes, type Pane } from './column-panes.ts'
 import { Columns } from './columns.ts'
 import { endAfter, firstEndOf, lastEndOf, paneStartOf, type WindowTimes, windowTimes } from './window-times.ts'
@@ -41,6 +43,8 @@ interface Task {
   readonly panes: readonly Pane[]
   pane: number
   position: number
+  /** Rows have come meanwhile, for panes of it. */
+  isDisturbed: boolean
 }
 
 const never = Number.NEGATIVE_INFINITY
@@ -63,6 +67,8 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
   #hasFloors = true
   /** End of the last window whose results were given. */
   #firedEnd = never
+  /** undefined: each window combines all of its panes. */
+  readonly #carried: Carried | undefined
 
   #task: Task | undefined
   #emptying: { readonly pane: Pane; from: number } | undefined
@@ -95,6 +101,8 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
     this.#aggregation = new Aggregation(aggregates)
     this.#table = new ColumnPanes(state, 1, unit, keyCodec, this.#aggregation)
     this.#keysAreIds = keyCodec === 'string' || keyCodec === 'int64'
+    const { paneMs } = this.#times
+    if (sizeMs > 2 * everyMs && this.#aggregation.deducts) this.#carried = new Carried(this.#aggregation, sizeMs, everyMs, paneMs, chunkMax)
     this.#combined = new Columns(this.#aggregation.numberCount, this.#aggregation.objectCount, chunkMax)
   }
 
@@ -138,12 +146,23 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
     const table = this.#table
     const pane = table.pane(start)
     table.place(pane, batch.keys, batch.partitions, from, to, this.#keysAreIds)
+    if (this.#carried !== undefined) this.#forgetCarried(this.#carried, pane, from, to)
     const undo = this.unit.undo ? table : undefined
     if (undo !== undefined) table.save(pane, from, to)
     this.#aggregation.add(pane.cells.columns, batch, from, to, undo, failed)
     if (this.#earlyMs > 0) this.#markChanged(pane, from, to)
     if (this.#latenessMs > 0 && (this.#hasFloors || firstEndOf(this.#times, start) - 1 <= this.#watermark))
       this.#markUpdates(batch, pane, from, to)
+  }
+
+  /** The pane of these rows is part of a window that was given, or is being given. */
+  #forgetCarried(carried: Carried, { start, cells }: Pane, from: number, to: number): void {
+    const task = this.#task
+    const isInTask = task !== undefined && !task.isEarly && start < task.end
+    if (start >= this.#firedEnd && !isInTask) return
+    if (isInTask) task.isDisturbed = true
+    const { taken, positions } = this.#aggregation
+    for (let i = from; i < to; i += 1) if (taken[i] === 1) carried.forget(cells.slotAt(positions[i] as number))
   }
 
   #takeOutLate(batch: Batch, from: number, to: number, openUntil: number): void {
@@ -212,27 +231,32 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
     return this.#table.panes.filter(({ start, isGone }) => start >= end - sizeMs && start < end && !isGone)
   }
 
-  #give(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean): void {
+  #give(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean, isCarried = false): void {
     const out = this.#out
     out.size = 0
     try {
-      this.#results(slots, count, panes, end, isEarly)
+      this.#results(slots, count, panes, end, isEarly, isCarried)
     } catch (thrown) {
       if (thrown instanceof UnitSignal) throw thrown
       out.size = 0
-      this.#resultsOneByOne(slots, count, panes, end, isEarly)
+      this.#resultsOneByOne(slots, count, panes, end, isEarly, isCarried)
     }
     checkEmitted(this.stage, out)
     this.emit(out)
   }
 
-  #results(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean): void {
+  #results(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean, isCarried: boolean): void {
     const aggregation = this.#aggregation
     const combined = this.#combined
     const { keys, partitions } = this.#table.slots
     const start = end - this.#times.sizeMs
     const out = this.#out
-    aggregation.combine(combined, panes, slots, count)
+    const carried = isCarried ? this.#carried : undefined
+    if (carried === undefined) aggregation.combine(combined, panes, slots, count)
+    else {
+      carried.combine(combined, panes, slots, count, end)
+      if (this.#task?.isDisturbed === false) carried.handOn(combined, panes, slots, count, end)
+    }
     const { rows } = combined
     for (let i = 0; i < count; i += 1) {
       if (rows[i] === 0) continue
@@ -244,10 +268,10 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
   }
 
   /** Some custom aggregate has thrown: the windows that fail are given up, each by the job's rule. */
-  #resultsOneByOne(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean): void {
+  #resultsOneByOne(slots: Int32Array, count: number, panes: readonly Pane[], end: number, isEarly: boolean, isCarried: boolean): void {
     for (let i = 0; i < count; i += 1) {
       try {
-        this.#results(slots.subarray(i), 1, panes, end, isEarly)
+        this.#results(slots.subarray(i), 1, panes, end, isEarly, isCarried)
       } catch (thrown) {
         const row = { key: this.#table.slots.keys[slots[i] as number], windowStart: end - this.#times.sizeMs, windowEnd: end }
         this.unit.rowFailed(this.stage, noOrigin, thrown, row)
@@ -302,7 +326,7 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
     }
     const task = this.#task
     if (task === undefined) return
-    this.#give(this.#chunk.subarray(this.#chunkFrom), this.#firing, task.panes, task.end, task.isEarly)
+    this.#give(this.#chunk.subarray(this.#chunkFrom), this.#firing, task.panes, task.end, task.isEarly, !task.isEarly)
   }
 
   fired(): void {
@@ -357,7 +381,8 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
 
   #begin(end: number, isEarly: boolean): void {
     this.#taskNumber += 1
-    this.#task = { end, isEarly, panes: this.#panesOf(end), pane: 0, position: 0 }
+    this.#task = { end, isEarly, panes: this.#panesOf(end), pane: 0, position: 0, isDisturbed: false }
+    this.#carried?.makeRoom(this.#table.slots.top)
     if (this.#gathered.length < this.#table.slots.top) this.#gathered = new Int32Array(this.#table.slots.top * 2)
   }
 
@@ -368,6 +393,10 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
 
   /** Lays the next keys of the window out; none: all were. */
   #gather(task: Task, limit: number): void {
+    if (this.#carried !== undefined && !task.isEarly) {
+      this.#gatherSlots(this.#carried, task, limit)
+      return
+    }
     const chunk = this.#chunk
     const gathered = this.#gathered
     const number = this.#taskNumber
@@ -394,6 +423,31 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
     }
     this.#chunkFrom = 0
     this.#chunkEnd = count
+  }
+
+  /** The same where most keys are known from the window before: by slot. */
+  #gatherSlots(carried: Carried, task: Task, limit: number): void {
+    const { slots } = this.#table
+    let count = 0
+    for (; task.position < slots.top && count < limit; task.position += 1) {
+      const slot = task.position
+      if (!carried.has(slot, task.end) && !this.#isInPanes(slot, task)) continue
+      if (!this.#isWanted(slot, task)) continue
+      this.#chunk[count] = slot
+      count += 1
+    }
+    this.#chunkFrom = 0
+    this.#chunkEnd = count
+  }
+
+  #isInPanes(slot: number, { end, panes }: Task): boolean {
+    if (this.#table.lastPaneOf(slot) < end - this.#times.sizeMs) return false
+    for (let p = panes.length - 1; p >= 0; p -= 1) {
+      const { cells } = panes[p] as Pane
+      const at = cells.find(slot)
+      if (at !== -1 && (cells.columns.rows[at] as number) > 0) return true
+    }
+    return false
   }
 
   #isWanted(slot: number, { end, isEarly }: Task): boolean {
@@ -440,6 +494,6 @@ export class PaneWindowOperator extends Operator implements Due, Stateful {
   }
 
   override get stateBytes(): number {
-    return this.#table.bytes
+    return this.#table.bytes + (this.#carried?.bytesPerSlot ?? 0) * this.#table.slots.size
   }
 }

@@ -15,6 +15,7 @@ export interface CustomAggregate {
   create(): unknown
   add(accumulator: unknown, row: unknown): unknown
   combine(accumulator: unknown, other: unknown): unknown
+  deduct?(accumulator: unknown, other: unknown): unknown
   finish(accumulator: unknown): unknown
 }
 
@@ -62,6 +63,14 @@ export abstract class Step {
   add(_columns: Columns, _run: Run, _undo: ObjectUndo | undefined): void {}
   /** Adds what `from` holds at positions[i] to what `into` holds at i. */
   combine(_into: Columns, _from: Columns, _positions: Int32Array, _count: number): void {}
+  /** Whether `deduct` undoes `combine`. */
+  get deducts(): boolean {
+    return false
+  }
+  /** Clears `exact` where `deduct` might not give to the last digit what combining the rest gives; a window has so many panes. */
+  checkExact(_from: Columns, _positions: Int32Array, _count: number, _panes: number, _exact: Uint8Array): void {}
+  /** Takes what `from` holds at positions[i] from what `into` holds at places[i]. */
+  deduct(_into: Columns, _places: Int32Array, _from: Columns, _positions: Int32Array, _count: number): void {}
   abstract result(columns: Columns, position: number): unknown
   /** What is stored of its objects. */
   store(value: unknown): unknown {
@@ -79,6 +88,10 @@ export abstract class Step {
 }
 
 export class CountStep extends Step {
+  override get deducts(): boolean {
+    return true
+  }
+
   result(columns: Columns, position: number): unknown {
     return columns.rows[position]
   }
@@ -139,6 +152,33 @@ export class SumStep extends ValueStep {
     for (let i = 0; i < count; i += 1) {
       const at = positions[i] as number
       if (at >= 0) target[i] = (target[i] as number) + (column[at] as number)
+    }
+  }
+
+  override get deducts(): boolean {
+    return true
+  }
+
+  /** Whole numbers of which no sum of so many panes, in whatever order, is above 2^53. */
+  override checkExact(from: Columns, positions: Int32Array, count: number, panes: number, exact: Uint8Array): void {
+    const column = from.numbers[this.number] as Float64Array
+    const limit = Math.floor(Number.MAX_SAFE_INTEGER / panes)
+    for (let i = 0; i < count; i += 1) {
+      const at = positions[i] as number
+      if (at < 0) continue
+      const value = column[at] as number
+      if (!(Math.abs(value) <= limit) || Math.trunc(value) !== value) exact[i] = 0
+    }
+  }
+
+  override deduct(into: Columns, places: Int32Array, from: Columns, positions: Int32Array, count: number): void {
+    const target = into.numbers[this.number] as Float64Array
+    const column = from.numbers[this.number] as Float64Array
+    for (let i = 0; i < count; i += 1) {
+      const at = positions[i] as number
+      if (at < 0) continue
+      const place = places[i] as number
+      target[place] = (target[place] as number) - (column[at] as number)
     }
   }
 
@@ -369,6 +409,23 @@ export class CustomStep extends Step {
       if (at < 0) continue
       if (target[i] === undefined) target[i] = this.#custom.create()
       target[i] = this.#custom.combine(target[i], column[at]) ?? target[i]
+    }
+  }
+
+  override get deducts(): boolean {
+    return this.#custom.deduct !== undefined
+  }
+
+  override deduct(into: Columns, places: Int32Array, from: Columns, positions: Int32Array, count: number): void {
+    const column = from.objects[this.object] as unknown[]
+    const target = into.objects[this.object] as unknown[]
+    for (let i = 0; i < count; i += 1) {
+      const at = positions[i] as number
+      if (at < 0) continue
+      const place = places[i] as number
+      const after = this.#custom.deduct?.(target[place], column[at])
+      refusePromise(after)
+      target[place] = after ?? target[place]
     }
   }
 
