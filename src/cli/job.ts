@@ -108,7 +108,7 @@ async function list(command: Command): Promise<void> {
       formatTime(job.submittedAt),
       rowsIn(job),
       total(job, 'deadLetters'),
-      job.failure ?? '',
+      job.status === 'failed' ? (job.failure ?? '') : '',
     ]),
   )
 }
@@ -147,12 +147,9 @@ async function watch(job: JobHandle, json: boolean): Promise<JobStatus | undefin
   process.once('SIGINT', onSignal)
   try {
     if (json || !isTerminal()) return await job.ended({ signal })
-    const startedAtMs = performance.now()
+    const progress = new ProgressLine()
     return await job
-      .ended({
-        signal,
-        onStatus: now => process.stdout.write(`\r\u001b[K${coloured(now.status)}  ${progressLine(now, performance.now() - startedAtMs)}`),
-      })
+      .ended({ signal, onStatus: now => process.stdout.write(`\r\u001b[K${coloured(now.status)}  ${progress.of(now, performance.now())}`) })
       .finally(() => process.stdout.write('\n'))
   } catch (thrown) {
     if (!signal.aborted) throw thrown
@@ -170,11 +167,21 @@ function tellThatItRunsOn(name: string, json: boolean): void {
   process.exitCode = 130
 }
 
-function progressLine(status: JobStatus, elapsedMs: number): string {
-  const rows = rowsIn(status)
-  const rate = elapsedMs < 500 ? '' : `, ${Math.round((rows / elapsedMs) * 1000).toLocaleString('en')}/s`
-  const dead = total(status, 'deadLetters')
-  return `${counted(rows, 'row')} in${rate}${dead > 0 ? `, ${counted(dead, 'dead letter')}` : ''}, ${formatDuration(elapsedMs)}`
+/** Rows so far, and how many come a second since this began to watch. */
+export class ProgressLine {
+  #first: { readonly rows: number; readonly atMs: number } | undefined
+
+  of(status: JobStatus, nowMs: number): string {
+    const rows = rowsIn(status)
+    this.#first ??= { rows, atMs: nowMs }
+    const elapsedMs = nowMs - this.#first.atMs
+    // After a restart the counts begin where the checkpoint had them.
+    const grown = Math.max(0, rows - this.#first.rows)
+    const rate =
+      elapsedMs < 500 ? '' : `, ${Math.round((grown / elapsedMs) * 1000).toLocaleString('en')}/s over ${formatDuration(elapsedMs)}`
+    const dead = total(status, 'deadLetters')
+    return `${counted(rows, 'row')} in${rate}${dead > 0 ? `, ${counted(dead, 'dead letter')}` : ''}`
+  }
 }
 
 function printStages(status: JobStatus): void {

@@ -430,8 +430,13 @@ export class JobRun {
   async #listSplits(graph: JobGraph, isWanted: (source: string) => boolean): Promise<Record<string, readonly Split[]>> {
     const splits: Record<string, readonly Split[]> = {}
     for (const { name, source } of graph.stages) {
-      if (source !== undefined && isWanted(name))
+      if (source === undefined || !isWanted(name)) continue
+      try {
         splits[name] = await this.#options.connectorOf(source.connector).listSplits(source.options)
+      } catch (thrown) {
+        if (!(thrown instanceof NearstateError)) throw thrown
+        throw new NearstateError(thrown.code, `${thrown.message}, for source "${name}"`, { cause: thrown })
+      }
     }
     return splits
   }

@@ -380,10 +380,11 @@ export class JobHost {
 
   #logEnd(attempt: JobAttempt): void {
     const { status, failure } = attempt.progress()
-    const fields = { job: attempt.job, attempt: attempt.attempt }
+    const { stage } = failure ?? {}
+    const fields = { job: attempt.job, attempt: attempt.attempt, ...(stage === undefined ? {} : { stage }) }
     // What is lost with another node is no fault of the job, and the master says what comes of it.
     const level = failure?.code === 'UNAVAILABLE' ? 'warn' : 'error'
-    if (status === 'failed') this.#options.log(level, `job failed: ${failure?.message ?? ''}`, { ...fields, stage: failure?.stage ?? '' })
+    if (status === 'failed') this.#options.log(level, `attempt of a job ended here: ${failure?.message ?? ''}`, fields)
     else this.#options.log('info', 'job completed on this shard', fields)
   }
 }

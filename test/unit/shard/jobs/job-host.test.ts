@@ -236,7 +236,7 @@ describe('the jobs of a shard', () => {
       status: 'failed',
       failure: { message: expect.stringContaining('shard s1 cannot be reached') as string },
     })
-    expect(pair.logged).toContainEqual(expect.stringContaining('warn: job failed: shard s1'))
+    expect(pair.logged).toContainEqual(expect.stringContaining('warn: attempt of a job ended here: shard s1'))
   })
 
   const cutOffLoops = (pair: Pair): void => {
