@@ -44,6 +44,7 @@ export class DuplexCall<Request, Response> {
   #deadline: NodeJS.Timeout | undefined
   #status: Said = { code: status.UNKNOWN, details: '' }
   #isPaused = false
+  #isHalfClosed = false
   #isFull = false
   #isOver = false
 
@@ -54,15 +55,17 @@ export class DuplexCall<Request, Response> {
     stream.on('error', () => undefined) // `close` follows
     stream.on('wantTrailers', () => stream.sendTrailers(trailersOf(this.#status)))
     stream.on('close', () => this.#gone())
-    this.#limit(headers['grpc-timeout'])
     try {
+      this.#limit(headers['grpc-timeout'])
       this.#listener = method.handle(this)
     } catch (thrown) {
       this.fail(thrown)
     }
     stream.on('data', (chunk: Buffer) => this.#read(chunk))
     stream.on('end', () => {
-      if (!this.#isOver) this.#listener?.onHalfClose()
+      if (stream.closed) return // It was reset, and `close` follows.
+      this.#isHalfClosed = true
+      this.#sayHalfClose()
     })
     stream.on('drain', () => {
       if (!this.#isFull || this.#isOver) return
@@ -87,6 +90,7 @@ export class DuplexCall<Request, Response> {
   }
 
   pause(): void {
+    if (this.#isOver) return
     this.#isPaused = true
     this.#stream.pause()
   }
@@ -95,8 +99,12 @@ export class DuplexCall<Request, Response> {
     this.#isPaused = false
     while (!this.#isPaused && !this.#isOver) {
       const request = this.#held.shift()
-      if (request === undefined) return void this.#stream.resume()
-      this.#listener?.onMessage(request)
+      if (request === undefined) {
+        this.#stream.resume()
+        this.#sayHalfClose()
+        return
+      }
+      this.#hear(request)
     }
   }
 
@@ -114,7 +122,6 @@ export class DuplexCall<Request, Response> {
     try {
       this.#frames.take(chunk)
     } catch (thrown) {
-      if (!(thrown instanceof NearstateError)) throw thrown
       this.#refuse(thrown)
     }
   }
@@ -123,7 +130,22 @@ export class DuplexCall<Request, Response> {
     if (this.#isOver) return
     const request = this.#decode(bytes)
     if (this.#isPaused) this.#held.push(request)
-    else this.#listener?.onMessage(request)
+    else this.#hear(request)
+  }
+
+  #hear(request: Request): void {
+    try {
+      this.#listener?.onMessage(request)
+    } catch (thrown) {
+      this.#refuse(thrown)
+    }
+  }
+
+  /** Node says `end` behind the last chunk, even when that has just paused the stream and messages of it are held. */
+  #sayHalfClose(): void {
+    if (!this.#isHalfClosed || this.#isOver || this.#held.length > 0) return
+    this.#isHalfClosed = false
+    this.#listener?.onHalfClose()
   }
 
   #decode(bytes: Buffer): Request {
@@ -135,17 +157,21 @@ export class DuplexCall<Request, Response> {
   }
 
   #limit(timeout: string | string[] | undefined): void {
+    if (timeout === undefined) return
     const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(timeout)) ?? []
-    if (digits === undefined || unit === undefined) return
+    if (digits === undefined || unit === undefined) {
+      throw new NearstateError('INTERNAL', `Cannot read grpc-timeout "${timeout}": 1 to 8 digits and one of H, M, S, m, u, n are wanted`)
+    }
     const ms = Number(digits) * (unitMs.get(unit) ?? 1)
     const error = new NearstateError('DEADLINE_EXCEEDED', `the call's time-out of ${ms} ms is over`)
     this.#deadline = setTimeout(() => this.#refuse(error), Math.min(ms, timerMaxMs))
   }
 
-  /** As `fail`, by the call itself: the listener has to be told. */
-  #refuse(error: NearstateError): void {
+  /** As `fail`, by the call itself: the listener has to be told. What is no refusal is a bug, and not for the caller. */
+  #refuse(thrown: unknown): void {
+    if (!(thrown instanceof NearstateError)) throw thrown
     if (this.#isOver) return
-    this.fail(error)
+    this.fail(thrown)
     this.#listener?.onGone()
   }
 

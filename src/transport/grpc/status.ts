@@ -10,8 +10,8 @@ setLogVerbosity(logVerbosity.NONE)
 
 const codeKey = 'nearstate-code'
 const stackKey = 'nearstate-stack-bin'
-// Trailers are headers: http2 refuses more than 16 KiB of them altogether.
-const messageMaxCharacters = 2048
+// Trailers are headers: http2 refuses more than 16 KiB of them altogether. A byte of the message takes up to three there.
+const messageMaxBytes = 2048
 const stackMaxBytes = 6144
 
 const codeOfStatus = new Map<number, ErrorCode>()
@@ -24,12 +24,14 @@ codeOfStatus.set(status.UNKNOWN, 'INTERNAL')
 
 export function statusOf(thrown: unknown): StatusObject {
   const metadata = new Metadata()
-  if (!(thrown instanceof NearstateError))
-    return { code: status.INTERNAL, details: messageOf(thrown).slice(0, messageMaxCharacters), metadata }
+  if (!(thrown instanceof NearstateError)) return { code: status.INTERNAL, details: shortened(messageOf(thrown)), metadata }
   metadata.set(codeKey, thrown.code)
   if (thrown.functionStack !== undefined) metadata.set(stackKey, Buffer.from(thrown.functionStack).subarray(0, stackMaxBytes))
-  return { code: errorCodes[thrown.code].grpcStatus, details: thrown.message.slice(0, messageMaxCharacters), metadata }
+  return { code: errorCodes[thrown.code].grpcStatus, details: shortened(thrown.message), metadata }
 }
+
+/** By way of bytes, so that half a character cannot remain: the library's encodeURI throws for it. */
+const shortened = (message: string): string => Buffer.from(message).subarray(0, messageMaxBytes).toString()
 
 /** A server that goes away cuts its streams; grpc-js reports that as if the call had been cancelled, or as an internal error. */
 const isCut = ({ code, details }: Partial<StatusObject>): boolean =>
