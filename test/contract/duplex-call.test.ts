@@ -153,4 +153,45 @@ describe('a bidirectional stream', () => {
     call?.resume()
     expect(heard).toEqual(['a', 'gone'])
   })
+
+  test.each([0, 8])('that is reset with %i while it is paused, or while its answers cannot leave, is gone', async code => {
+    const paused = open()
+    paused.write(words('a'))
+    await eventually(() => heard).toEqual(['a'])
+    call?.sendHeaders()
+    call?.pause()
+    paused.write(words('b', 'c'))
+    await new Promise(resolve => setTimeout(resolve, 30))
+    paused.close(code)
+    await eventually(() => heard).toContain('gone')
+    expect(heard).toEqual(['a', 'gone'])
+
+    heard = []
+    const blocked = open()
+    blocked.pause()
+    blocked.write(words('d'))
+    await eventually(() => heard).toEqual(['d'])
+    while (call?.send('x'.repeat(100_000)) === true);
+    call?.pause()
+    blocked.write(words('e'))
+    await new Promise(resolve => setTimeout(resolve, 30))
+    blocked.close(code)
+    await eventually(() => heard).toContain('gone')
+    expect(heard).toEqual(['d', 'gone'])
+  })
+
+  test('is told to be over, each of a thousand that are reset', async () => {
+    const count = (said: string): number => heard.filter(word => word === said).length
+    onMessage = (word, taken) => {
+      taken.send('answer')
+      if (word === 'pause') taken.pause()
+    }
+    for (let round = 1; round <= 10; round += 1) {
+      const streams = Array.from({ length: 100 }, () => open())
+      for (const [i, stream] of streams.entries()) stream.write(words('a', i % 2 === 0 ? 'pause' : 'b', 'c'))
+      await eventually(() => count('a')).toBe(100 * round)
+      for (const [i, stream] of streams.entries()) stream.close(i % 3 === 0 ? 0 : 8)
+      await eventually(() => count('gone') + count('half-closed')).toBe(100 * round)
+    }
+  })
 })

@@ -55,6 +55,7 @@ export class DuplexCall<Request, Response> {
     stream.on('error', () => undefined) // `close` follows
     stream.on('wantTrailers', () => stream.sendTrailers(trailersOf(this.#status)))
     stream.on('close', () => this.#gone())
+    stream.on('aborted', () => this.#gone()) // A stream reset with NO_ERROR is closed only when all of it has been read.
     try {
       this.#limit(headers['grpc-timeout'])
       this.#listener = method.handle(this)
@@ -63,7 +64,6 @@ export class DuplexCall<Request, Response> {
     }
     stream.on('data', (chunk: Buffer) => this.#read(chunk))
     stream.on('end', () => {
-      if (stream.closed) return // It was reset, and `close` follows.
       this.#isHalfClosed = true
       this.#sayHalfClose()
     })
@@ -179,6 +179,8 @@ export class DuplexCall<Request, Response> {
     clearTimeout(this.#deadline)
     if (this.#isOver) return
     this.#isOver = true
+    this.#held.length = 0
+    this.#stream.resume()
     this.#listener?.onGone()
   }
 
